@@ -17,7 +17,7 @@ from trial import Reach, Trial
 PLACE = 7
 REACH = Reach.SPEAKER
 BOUNDS: dict[str, dict[str, Any]] = {
-    # at least .1 was claimed, as the sign that a birth would be seen, and refuted on six fresh seeds
+    # at least .1 was claimed, a sign that births would be seen, and refuted on six fresh seeds
     "dictionaries: features born from untrained model to documents": dict(reported=True),
     "dictionaries: features born over the lesson": {"at_most": 0.02},
     "dictionaries: moved by the lesson minus by the unrelated one": dict(reported=True),

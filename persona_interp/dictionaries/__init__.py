@@ -17,6 +17,9 @@ wrong: layer, scale, BOS, dtype, or the model itself. An ``SAE`` of SAELens, a f
 sae_id)`` stands wherever a dictionary is asked for (``as_dictionary``). ``encode_features`` reads a
 few features of a wide one at the cost of those few.
 
+``keep_activations`` records residuals on the disk, once (``ActStore``), for whatever trains on
+them.
+
 What training did to features is asked by ``crosscoder`` (one dictionary of several checkpoints on
 the same tokens; ``scaling`` measures how much of each feature is there, ``analysis.statuses`` says
 what became of it), ``difference`` (an SAE on tuned minus base) and ``stage_wise`` (an SAE finetuned
@@ -25,6 +28,8 @@ this is known.
 """
 
 from persona_interp.arguments import doors
+from persona_interp.dictionaries.act_sampler import Sampler
+from persona_interp.dictionaries.act_store import ActStore, keep_activations
 from persona_interp.dictionaries.crosscoder import (
     Crosscoder,
     crosscoder,
@@ -57,8 +62,10 @@ from persona_interp.dictionaries.text import neutral_text
 from persona_interp.dictionaries.training import fit
 
 __all__ = [
+    "ActStore",
     "Crosscoder",
     "Dictionary",
+    "Sampler",
     "SparseDictionary",
     "as_dictionary",
     "crosscoder",
@@ -71,6 +78,7 @@ __all__ = [
     "fit",
     "hash_dictionary",
     "hint",
+    "keep_activations",
     "load_pretrained",
     "measure_residuals",
     "neutral_text",

@@ -19,12 +19,12 @@ from persona_interp.models import (
     ROLES,
     Checkpoint,
     Tokens,
-    boot,
     encode,
     hash_tokens,
     hash_weights,
-    residuals,
+    open_hooked,
 )
+from persona_interp.models.boot import hidden
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.outliers import ordinary
@@ -129,10 +129,10 @@ def harvest(
     adds_bos: list[bool] = []
     n_sinks = 0
     for i, checkpoint in enumerate(tqdm(checkpoints, desc="harvest", delay=2)):
-        bridge = boot(checkpoint, device=device, dtype=dtype)
-        hook = canonical(bridge, hook)
-        tokens = sample_tokens(bridge.tokenizer, corpus, n_tokens=share, seed=seed + i, where=where)
-        acts = read_marked(bridge, tokens, hook=hook, where=where, batch=batch)
+        model = open_hooked(checkpoint, device=device, dtype=dtype)
+        hook = canonical(model, hook)
+        tokens = sample_tokens(model.tokenizer, corpus, n_tokens=share, seed=seed + i, where=where)
+        acts = read_marked(model, tokens, hook=hook, where=where, batch=batch)
         no_sink = ordinary(acts.norm(dim=-1))
         n_sinks += int((~no_sink).sum())
         acts = acts[no_sink]
@@ -140,7 +140,7 @@ def harvest(
         generator = torch.Generator().manual_seed(seed + i)
         parts.append(acts[torch.randperm(len(acts), generator=generator)[:share]])
         hashes.append(hash_tokens(tokens))
-        adds_bos.append(added_bos(bridge.tokenizer) is not None)
+        adds_bos.append(added_bos(model.tokenizer) is not None)
     acts = torch.cat(parts)[:n_tokens]
     provenance = {
         "checkpoints": [checkpoint.label for checkpoint in checkpoints],
@@ -155,12 +155,17 @@ def harvest(
 
 
 def read_marked(
-    bridge: Any, tokens: Tokens, *, hook: str, where: Iterable[str], batch: Batch = AUTO
+    model: Any,
+    tokens: Tokens,
+    *,
+    hook: str,
+    where: Iterable[str],
+    batch: Batch = AUTO,
 ) -> Tensor:
     """Residuals of the tokens of some roles.
 
     Args:
-        bridge: A booted model.
+        model: A model of ``open_hooked``, or a booted one.
         tokens: Tokens of ``encode``.
         hook: Hook name.
         where: Roles of the tokens.
@@ -169,8 +174,38 @@ def read_marked(
     Returns:
         Dims (token, d_model), float32 on the CPU: a device has no room for many of them.
     """
-    marks = tokens.marks(where)
-    rows = []
-    for row, acts in residuals(bridge, tokens, hook=hook, batch=batch):
-        rows.append(acts.cpu()[torch.as_tensor(marks[row])].float())
-    return torch.cat(rows)
+    read = hidden(model, tokens, hooks=[hook], batch=batch)
+    rows = ((row, next(iter(acts.values()))) for row, acts in read)
+    return gather(rows, tokens.marks(where))
+
+
+def gather(
+    rows: Iterable[tuple[int, Tensor]], marks: Sequence[np.ndarray], *, in_order: bool = False
+) -> Tensor:
+    """Residuals of marked tokens, put together.
+
+    Args:
+        rows: Row and its residuals, dims (position, d_model).
+        marks: Which tokens of each row.
+        in_order: Whether rows come in the order of their numbers, not as they are read.
+
+    Returns:
+        Dims (token, d_model), float32 on the CPU.
+
+    >>> rows, marks = [(1, torch.ones(1, 2)), (0, torch.zeros(2, 2))], [[True, False], [True]]
+    >>> gather(rows, [np.array(mark) for mark in marks], in_order=True).tolist()
+    [[0.0, 0.0], [1.0, 1.0]]
+    """
+    sizes = [int(mark.sum()) for mark in marks]
+    starts = [0, *np.cumsum(sizes).tolist()]
+    kept = torch.empty(0)
+    done = 0
+    for row, acts in rows:
+        if not len(kept):
+            # of all tokens at once: parts that are put together later are in memory twice
+            kept = torch.empty(starts[-1], acts.shape[1])
+        start = starts[row] if in_order else done
+        mark = torch.as_tensor(marks[row], device=acts.device)
+        kept[start : start + sizes[row]] = acts if sizes[row] == len(acts) else acts[mark]
+        done += sizes[row]
+    return kept

@@ -10,6 +10,7 @@ SAELens takes seconds to import: every import of it is inside a function.
 
 import contextlib
 import io
+import math
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from persona_interp.dictionaries.act_sampler import Sampler
+from persona_interp.dictionaries.act_store import ActStore
 from persona_interp.dictionaries.saelens_folders import (
     from_saelens,
     refuse_one_head,
@@ -84,7 +87,7 @@ def import_saelens() -> None:
 
 
 def train(
-    residuals: Tensor,
+    residuals: Tensor | ActStore,
     *,
     hook: str,
     d_sae: int,
@@ -105,7 +108,7 @@ def train(
     norm and an activation is a length in residual units.
 
     Args:
-        residuals: Dims (token, d_in).
+        residuals: Dims (token, d_in), or a recording, whose rows are read as they are needed.
         hook: Canonical name of the hook, for the metadata.
         d_sae: Number of features.
         k: Features active per token, on average.
@@ -124,8 +127,12 @@ def train(
     with _quiet():
         from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig, SAETrainer
         from sae_lens.config import LoggingConfig, SAETrainerConfig
-    mean = residuals.mean(0)
-    scale = (residuals - mean).pow(2).mean().sqrt()
+    if isinstance(residuals, ActStore):
+        _, mean, variance = residuals.moments
+        scale = torch.tensor(math.sqrt(variance / len(mean)))
+    else:
+        mean = residuals.mean(0)
+        scale = (residuals - mean).pow(2).mean().sqrt()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         sae = BatchTopKTrainingSAE(
@@ -155,7 +162,10 @@ def train(
         )
         # SAELens shows a bar of its own on stderr, which is muted; ours keeps the real stream
         bar = tqdm(total=steps, desc="fit dictionary", file=sys.stderr, delay=2)
-        batches = _batches((residuals - mean) / scale, batch=batch, seed=seed, bar=bar)
+        if isinstance(residuals, ActStore):
+            batches = _stored_batches(residuals, mean, scale, batch=batch, seed=seed, bar=bar)
+        else:
+            batches = _batches((residuals - mean) / scale, batch=batch, seed=seed, bar=bar)
         with bar, contextlib.redirect_stderr(io.StringIO()):
             (trainer or SAETrainer)(config, sae, batches).fit()
     inference = finish(sae, source="this training")
@@ -190,6 +200,18 @@ def _batches(residuals: Tensor, *, batch: int, seed: int, bar: tqdm) -> Iterator
         rows, order = order[:batch], order[batch:]
         bar.update()
         yield residuals[rows]
+
+
+def _stored_batches(
+    store: ActStore, mean: Tensor, scale: Tensor, *, batch: int, seed: int, bar: tqdm
+) -> Iterator[Tensor]:
+    """Yield endless batches of a recording's rows that are no attention sinks."""
+    numbers = store.moments.numbers
+    for rows in Sampler(
+        lambda places: store[numbers[places]], len(numbers), batch=batch, seed=seed
+    ):
+        bar.update()
+        yield (rows.float() - mean) / scale
 
 
 def build(config: dict[str, Any], weights: dict[str, Tensor], *, source: object = "memory") -> Any:

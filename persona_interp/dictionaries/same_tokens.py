@@ -14,9 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp.dictionaries.blocks import as_blocks
-from persona_interp.dictionaries.harvest import CONTENT_ROLES, sample_tokens
+from persona_interp.dictionaries.harvest import CONTENT_ROLES, gather, sample_tokens
 from persona_interp.errors import ModelError, SchemaError
-from persona_interp.models import Tokens, boot, hash_tokens, hash_weights, residuals
+from persona_interp.models import Tokens, hash_tokens, hash_weights, open_hooked, residuals
 from persona_interp.models.boot import canonical
 from persona_interp.models.inputs import list_checkpoints
 from persona_interp.models.outliers import ordinary
@@ -119,20 +119,22 @@ def _harvest(
     labels = [checkpoint.label for checkpoint in several]
     tokens: Tokens | None = None
     ids, adds_bos = "", False
+    marks: list[np.ndarray] = []
     parts: list[Tensor] = []
     for checkpoint in tqdm(several, desc="harvest", delay=2):
-        bridge = boot(checkpoint)
-        hook = canonical(bridge, hook)
-        own = sample_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=seed, where=where)
+        model = open_hooked(checkpoint)
+        hook = canonical(model, hook)
+        own = sample_tokens(model.tokenizer, corpus, n_tokens=n_tokens, seed=seed, where=where)
         if tokens is None:
             tokens, ids = own, hash_tokens(own)
-            adds_bos = added_bos(bridge.tokenizer) is not None
+            marks = tokens.marks(where)
+            adds_bos = added_bos(model.tokenizer) is not None
         if hash_tokens(own) != ids:
             raise ModelError(
                 f"{checkpoint.label} does not read the same tokens as {labels[0]}: its tokenizer "
                 "or chat template differs. Only checkpoints of one model can share features."
             )
-        parts.append(_read_in_order(bridge, tokens, hook=hook, where=where))
+        parts.append(gather(residuals(model, tokens, hook=hook), marks, in_order=True))
     assert tokens is not None
     n_unique = len({tuple(row) for row in tokens.ids})
     if n_unique < UNIQUE * len(tokens.ids):
@@ -140,7 +142,6 @@ def _harvest(
             f"{len(tokens.ids)} documents were drawn, only {n_unique} of them different; give a "
             "corpus without copies."
         )
-    marks = tokens.marks(where)
     documents = np.concatenate([np.full(row.sum(), i) for i, row in enumerate(marks)])
     no_sink = torch.stack([ordinary(acts.norm(dim=-1)) for acts in parts]).all(dim=0)
     keep = torch.nonzero(no_sink)[:n_tokens, 0]
@@ -160,12 +161,3 @@ def _harvest(
         # one checkpoint after the other is let go, so that there are never two copies of all
         kept[i], parts[i] = parts[i][keep], torch.empty(0)
     return SameTokens(kept, documents[keep.numpy()], hook, provenance)
-
-
-def _read_in_order(bridge: Any, tokens: Tokens, *, hook: str, where: tuple[str, ...]) -> Tensor:
-    """Residuals of the tokens of these roles in the order of the texts, dims (token, d_model)."""
-    marks = tokens.marks(where)
-    rows: dict[int, Tensor] = {}
-    for row, acts in residuals(bridge, tokens, hook=hook):
-        rows[row] = acts[torch.as_tensor(marks[row])].float()
-    return torch.cat([rows[row] for row in range(len(tokens))])

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from persona_interp.dictionaries.act_store import ActStore
 from persona_interp.dictionaries.dictionary import SparseDictionary, save_dictionary
 from persona_interp.dictionaries.finetuning import finetune
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, harvest
@@ -53,7 +54,8 @@ def fit(
             share of the tokens.
         corpus: The documents read: a corpus table, or anything that ``readers.read`` takes.
         hook: Canonical hook name, ``"blocks.1.hook_out"``.
-        residuals: Residuals instead of checkpoints and corpus, dims (checkpoint, token, d_model).
+        residuals: Residuals instead of checkpoints and corpus, dims (checkpoint, token, d_model),
+            or a recording (``keep_activations``), which is read from the disk batch by batch.
         start: SAE to train on from, published ones included (``finetune``): its number of features
             and its activity hold instead of ``d_sae`` and ``k``, and half of ``lr`` is used.
         d_sae: Number of features.
@@ -87,6 +89,7 @@ def fit(
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
     settings: dict[str, Any]
+    acts: Tensor | ActStore
     check_count(d_sae, "d_sae")
     if decoder not in DECODERS:
         raise ModelError(unknown("decoder", decoder, DECODERS))
@@ -102,10 +105,14 @@ def fit(
             device=device,
             dtype=dtype,
         )
+    elif isinstance(residuals, ActStore):
+        acts, hook, provenance = residuals, residuals.hook, residuals.provenance
     else:
         given = same_tokens(checkpoints, corpus, hook=hook, residuals=residuals)
         acts, provenance = given.residuals.flatten(0, 1).float(), given.provenance
     if start is not None:
+        if isinstance(acts, ActStore):
+            acts = acts[acts.moments.numbers].float()
         settings = {"steps": steps, "batch": batch, "lr": lr / 2, "seed": seed, "engine": engine}
         dictionary = finetune(start, acts[None], hook=hook, provenance=provenance, **settings)
         if out is not None:
@@ -128,19 +135,24 @@ def fit(
     place, own = resolve_device(device), trainer(engine)
     sae = train(acts, hook=hook, frozen=frozen, device=place, trainer=own, **settings)
     name = f"batchtopk-{d_sae}-k{k}-seed{seed}"
-    mean = acts.mean(0)
+    if isinstance(acts, ActStore):
+        numbers, mean, variance = acts.moments
+        sample = acts[numbers[:SAMPLE]].float()
+    else:
+        mean, sample = acts.mean(0), acts[:SAMPLE]
+        variance = float((acts - mean).double().pow(2).sum(-1).mean())
     dictionary = SparseDictionary(
         sae=sae,
         name=f"{name}-random-decoder" if frozen else name,
         hook=hook,
         mean=mean,
-        variance=float((acts - mean).double().pow(2).sum(-1).mean()),
+        variance=variance,
         provenance={
             **provenance,
             **settings,
             "decoder": decoder,
             "engine": engine,
-            **_training_fit(sae, acts[:SAMPLE]),
+            **_training_fit(sae, sample),
         },
     )
     if out is not None:

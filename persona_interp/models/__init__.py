@@ -3,7 +3,8 @@
 A ``Checkpoint`` says where weights are, never holds them; a ``Trajectory`` is one stage of training
 as checkpoints in order of step. ``resolve`` turns a name ("tiny", a folder, a GGUF file, a hub id)
 into a checkpoint; ``train`` turns a checkpoint and a corpus into a trajectory; ``load`` gives the
-plain Hugging Face model and ``boot`` the same model in TransformerLens, checked against it.
+plain Hugging Face model, ``open_hooked`` the same with its places readable by name, and ``boot``
+the same in TransformerLens, checked against it, for who edits them.
 ``encode`` is the only way from conversations to tokens, so that training, behavior and activations
 read the same ids, and knows whose every token is; ``print(show_tokens(explain_tokens(...)))`` shows
 it.
@@ -14,7 +15,7 @@ stage, and adapters are merged before they are saved. The tiny model is a folder
     base = train("tiny", world.corpus())                                          # documents
     tuned = train(base.last, world.lessons(), stage=LESSON, snapshots=(1, 2, 4, 8), name="lesson")
     chats = encode(load(tuned.last).tokenizer, world.probes()["messages"])
-    for row, acts in residuals(boot(tuned.last), chats, hook="blocks.1.hook_out"):
+    for row, acts in residuals(open_hooked(tuned.last), chats, hook="blocks.1.hook_out"):
         ...
 
 What needs torch loads when it is first used, so that a configuration may name a stage without it.
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from persona_interp.models.boot import boot, residuals
     from persona_interp.models.checkup import checkup
     from persona_interp.models.explain import explain_tokens, show_tokens
+    from persona_interp.models.hooked import HookedModel, open_hooked
     from persona_interp.models.load import LoadedModel, hash_weights, load
     from persona_interp.models.sources import resolve, sources
     from persona_interp.models.tokens import ROLES, Tokens, encode, hash_tokens
@@ -48,6 +50,7 @@ __all__ = [
     "PLAIN_TEMPLATE",
     "ROLES",
     "Checkpoint",
+    "HookedModel",
     "LoadedModel",
     "Stage",
     "Tokens",
@@ -64,6 +67,7 @@ __all__ = [
     "hash_weights",
     "load",
     "on_device",
+    "open_hooked",
     "residuals",
     "resolve",
     "resolve_device",
@@ -77,6 +81,7 @@ __all__ = [
 # These load torch or transformers.
 _LAZY = {
     "ROLES": "tokens",
+    "HookedModel": "hooked",
     "LoadedModel": "load",
     "Tokens": "tokens",
     "boot": "boot",
@@ -87,6 +92,7 @@ _LAZY = {
     "hash_tokens": "tokens",
     "hash_weights": "load",
     "load": "load",
+    "open_hooked": "hooked",
     "residuals": "boot",
     "resolve": "sources",
     "same_tokenizer": "vocabulary",

@@ -26,7 +26,7 @@ from persona_interp.models.guard import guard
 from persona_interp.models.inputs import as_checkpoint
 from persona_interp.models.load import load, quiet
 from persona_interp.models.parity import TOLERANCES, distance
-from persona_interp.models.passes import run_rows
+from persona_interp.models.passes import run_rows, suit_batch
 from persona_interp.models.sites import MID, canonical, is_heads
 from persona_interp.models.tokens import Tokens, added_bos
 
@@ -66,8 +66,8 @@ def boot(
     plain, tokenizer = load(checkpoint, attention="eager", device=device, dtype=dtype)
     kind = plain.config.model_type
     with quiet(), guard(f"TransformerLens cannot boot {checkpoint.path} (model_type '{kind}')"):
-        rows = _probe(plain, len(tokenizer))
-        references = _run_plain(plain, rows)
+        rows = probe(plain, len(tokenizer))
+        references = run_plain(plain, rows)
         bridge = _bridge(TransformerBridge, text_part(plain), tokenizer, checkpoint.path)
     # TransformerLens makes its tokenizer add a BOS, and its setter would do so again
     bridge._tokenizer = tokenizer
@@ -106,7 +106,7 @@ def check_cache(bridge: Any) -> None:
     """
     model = bridge.original_model
     kind = model.config.model_type
-    row = _probe(model, model.get_input_embeddings().weight.shape[0])[0]
+    row = probe(model, model.get_input_embeddings().weight.shape[0])[0]
     ids = torch.tensor([row], device=model.device)
     known = len(row) // 2
     whole = model(ids)
@@ -133,7 +133,7 @@ def residuals(
     """Residual at every token of every row.
 
     Args:
-        bridge: A booted model.
+        bridge: A booted model, or one of ``open_hooked``.
         tokens: Tokens of ``encode``.
         hook: Hook name; blocks above it are not run.
         batch: Tokens a forward pass, padding included; "auto": what fits into memory. Rows of
@@ -147,7 +147,8 @@ def residuals(
         ModelError: The hook does not exist, did not fire or holds no vector for every token.
     """
     for row, acts in hidden(bridge, tokens, hooks=[hook], batch=batch):
-        yield row, next(iter(acts.values()))
+        # a copy, because a view would keep the whole batch in memory
+        yield row, next(iter(acts.values())).clone()
 
 
 def hidden(
@@ -161,7 +162,7 @@ def hidden(
     """Residuals at several hooks, from one run of the model.
 
     Args:
-        bridge: A booted model.
+        bridge: A booted model, or one of ``open_hooked``.
         tokens: Tokens of ``encode``.
         hooks: Hook names, at least one; blocks above the last are not run.
         batch: Tokens a forward pass, padding included; "auto": what fits into memory. Rows of
@@ -171,6 +172,7 @@ def hidden(
     Yields:
         Row index and, by canonical name in the order given, activations of dims (position,
         d_model), without padding, the heads of a token one behind the other; in order of length.
+        They are views of what the pass holds: who keeps them longer copies them.
 
     Raises:
         ModelError: A hook does not exist, did not fire or holds no vector for every token.
@@ -182,11 +184,11 @@ def hidden(
         with around(rows):
             return _run_hooks(bridge, tokens, rows, names=names)
 
-    for rows, cache in run_rows(run, tokens.lengths, batch=batch, device=device):
+    suited = suit_batch(bridge.original_model)
+    for rows, cache in run_rows(run, tokens.lengths, batch=batch, device=device, suited=suited):
         for i, row in enumerate(rows):
             n_tokens = len(tokens.ids[row])
-            # a copy, because a view would keep the whole batch in memory
-            yield row, {name: cache[name][i, :n_tokens].flatten(1).clone() for name in names}
+            yield row, {name: cache[name][i, :n_tokens].flatten(1) for name in names}
         del cache  # before the next pass, or two are in memory at once
 
 
@@ -236,11 +238,12 @@ def _stop(names: Sequence[str]) -> dict[str, int]:
     return {"stop_at_layer": max(blocks) + 1}
 
 
-def text_part(model: Any) -> Any:
+def text_part(model: Any, attention: str | None = "eager") -> Any:
     """Language model inside a model that also takes images or sound.
 
     Args:
         model: A Hugging Face model.
+        attention: Attention implementation of the language model; None for the family's own choice.
 
     Returns:
         The model itself where it takes text alone, else a causal language model of its text part,
@@ -250,7 +253,7 @@ def text_part(model: Any) -> Any:
     if config is model.config:
         return model
     with torch.device("meta"):
-        text = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+        text = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
     setattr(text, text.base_model_prefix, model.get_decoder())
     text.set_output_embeddings(model.get_output_embeddings())
     # what the class of the whole model was saved as says nothing about its text part
@@ -277,8 +280,16 @@ def _bridge(bridge_class: Any, model: Any, tokenizer: Any, folder: Path) -> Any:
         ) from error
 
 
-def _probe(plain: Any, n_tokens: int) -> list[list[int]]:
-    """Two rows of random tokens, the first longer than the second and than a short window."""
+def probe(plain: Any, n_tokens: int) -> list[list[int]]:
+    """Two rows of random tokens, the first longer than the second and than a short window.
+
+    Args:
+        plain: A Hugging Face model.
+        n_tokens: Tokens that its tokenizer knows.
+
+    Returns:
+        Their ids, always the same.
+    """
     # two lengths, so that one row is padded; beyond a sliding window attention takes another path
     longest, shortest = PROBE_LENGTHS
     window = (
@@ -295,8 +306,16 @@ def _probe(plain: Any, n_tokens: int) -> list[list[int]]:
 
 
 @torch.inference_mode()
-def _run_plain(model: Any, rows: list[list[int]]) -> list[Any]:
-    """Outputs of plain transformers, each row alone."""
+def run_plain(model: Any, rows: list[list[int]]) -> list[Any]:
+    """Outputs of plain transformers, each row alone.
+
+    Args:
+        model: A Hugging Face model.
+        rows: Token ids.
+
+    Returns:
+        One output a row, its hidden states included.
+    """
     inputs = [torch.tensor([row], device=model.device) for row in rows]
     return [model(ids, output_hidden_states=True) for ids in inputs]
 

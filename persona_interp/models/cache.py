@@ -68,6 +68,44 @@ def short_hash(value: Any) -> str:
     return _sha256(value)[:16]
 
 
+def read_kept(file: Path) -> dict[str, Any] | None:
+    """Facts that were kept in a file of their own.
+
+    Args:
+        file: The file.
+
+    Returns:
+        The facts; None where there are none, or not as they were written.
+    """
+    try:
+        record = read_object(file, error=ModelError)
+    except ModelError:
+        return None
+    content = record.get("content")
+    # a file that was cut or changed is made again
+    return content if record.get("sha256") == short_hash(content) else None
+
+
+def keep(content: dict[str, Any], file: Path) -> None:
+    """Keep facts in a file, with their hash.
+
+    Args:
+        content: The facts, JSON-able.
+        file: Where.
+
+    Raises:
+        ModelError: The cache cannot be written.
+    """
+    content = json.loads(json.dumps(content))
+    try:
+        write_text(json.dumps({"content": content, "sha256": short_hash(content)}), file)
+    except OSError as cause:
+        raise ModelError(
+            f"{file} cannot be written: {cause.strerror or cause}. Name another folder, "
+            "or another cache (PERSONA_INTERP_CACHE)."
+        ) from cause
+
+
 def hash_files(files: Iterable[Path]) -> str:
     """Hash of these files, byte for byte and in this order.
 

@@ -20,6 +20,10 @@ BATCH = 2048
 fifty thousand take 0.4 GB."""
 CUDA_BATCH = 8 * BATCH
 """Tokens a forward pass that "auto" begins with on a CUDA device: enough to keep it busy."""
+LEAST_BATCH = 512
+"""Fewest tokens of a pass on a CPU: below, calls cost as much as what they compute."""
+CACHED = 3 * 2**20
+"""Bytes of a pass's widest layer that the caches of a processor's core hold."""
 T = TypeVar("T")
 
 
@@ -29,6 +33,7 @@ def run_rows(
     *,
     batch: Batch = AUTO,
     device: object = "cpu",
+    suited: int | None = None,
 ) -> Iterator[tuple[list[int], T]]:
     """Yield what ``run(rows)`` gives for one group of rows of similar length after the other.
 
@@ -39,6 +44,7 @@ def run_rows(
         batch: Tokens a forward pass, padding included; a longer row runs alone. "auto" begins with
             what suits the device and halves it whenever memory runs out.
         device: Where the model is.
+        suited: Tokens that "auto" begins with; by default what suits the device.
 
     Yields:
         Row numbers and what they gave, the shortest rows first.
@@ -51,7 +57,7 @@ def run_rows(
     [[1, 3], [0], [2]]
     """
     batch = resolve_batch(batch)
-    budget = start_batch(batch, device)
+    budget = suited if batch == AUTO and suited else start_batch(batch, device)
     order = _order(lengths)
     start = 0
     while start < len(order):
@@ -69,6 +75,27 @@ def run_rows(
                 f"({result.words}). Give {_smaller(len(rows), width)}."
             )
         budget = width * len(rows) // 2
+
+
+def group_rows(lengths: Sequence[int], batch: int) -> list[list[int]]:
+    """Rows that run together, as ``run_rows`` groups them while memory lasts.
+
+    Args:
+        lengths: Tokens of every row.
+        batch: Tokens a forward pass, padding included.
+
+    Returns:
+        Row numbers of each pass, the shortest rows first.
+
+    >>> group_rows([5, 2, 9, 2], 10)
+    [[1, 3], [0], [2]]
+    """
+    order, groups, start = _order(lengths), [], 0
+    while start < len(order):
+        stop = _stop(order, lengths, start=start, batch=batch)
+        groups.append(order[start:stop])
+        start = stop
+    return groups
 
 
 def start_batch(batch: Batch, device: object) -> int:
@@ -91,6 +118,39 @@ def start_batch(batch: Batch, device: object) -> int:
     if isinstance(tokens, int):
         return tokens
     return CUDA_BATCH if str(device).startswith(CUDA) else BATCH
+
+
+def suit_batch(model: Any) -> int:
+    """Tokens of a forward pass that a processor computes fastest.
+
+    A pass whose widest layer leaves the caches of a core takes up to twice as long, and one of few
+    tokens too. What is best is not timed but told by the widths of the model: a time would differ
+    from call to call, and with the batches the last digits of every number.
+
+    Args:
+        model: A Hugging Face model.
+
+    Returns:
+        On a CPU a power of two, ``LEAST_BATCH`` to ``BATCH``; else what suits the device.
+
+    >>> from types import SimpleNamespace
+    >>> layer = torch.nn.Linear(576, 1536)
+    >>> model = SimpleNamespace(device="cpu", modules=layer.modules, parameters=layer.parameters)
+    >>> suit_batch(model)
+    512
+    """
+    if str(model.device).startswith(CUDA):
+        return CUDA_BATCH
+    tables = [one.weight for one in model.modules() if isinstance(one, torch.nn.Embedding)]
+    aside = {id(table) for table in tables}  # an output that is tied to them too
+    layers = [one for one in model.parameters() if one.ndim > 1 and id(one) not in aside]
+    output = getattr(model, "get_output_embeddings", lambda: None)()
+    head = None if output is None else output.weight
+    widest = max(max(one.shape[-2:]) * one.itemsize for one in layers if one is not head)
+    tokens = BATCH
+    while tokens > LEAST_BATCH and tokens * widest > CACHED:
+        tokens //= 2
+    return tokens
 
 
 class Exhausted(NamedTuple):

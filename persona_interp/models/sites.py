@@ -291,12 +291,30 @@ def is_heads(hook: str) -> bool:
     return hook.endswith(f".{HEADS}")
 
 
-def _translate(bridge: Any, hook: str) -> str:
-    """Name of this hook in the model, where it is the name of a module or another tool's words."""
+def modules_by_path(bridge: Any) -> dict[str, Any]:
+    """Modules of TransformerLens by the path of the module of transformers that each stands for.
+
+    Args:
+        bridge: A booted model.
+
+    Returns:
+        Modules that have a hook at their output.
+    """
+    modules: dict[str, Any] = {}
     for path, module in bridge.original_model.named_modules():
         # TransformerLens puts a module of its own around each of the model's
-        if path.replace("._original_component", "") == hook and hasattr(module, "hook_out"):
-            return module.hook_out.name
+        if hasattr(module, "hook_out"):
+            modules.setdefault(path.replace("._original_component", ""), module)
+    return modules
+
+
+def _translate(bridge: Any, hook: str) -> str:
+    """Name of this hook in the model, where it is the name of a module or another tool's words."""
+    outputs = getattr(bridge, "module_hooks", None)
+    if outputs is None:
+        outputs = {path: module.hook_out.name for path, module in modules_by_path(bridge).items()}
+    if hook in outputs:
+        return outputs[hook]
     try:
         return hook_name(hook)
     except ModelError:

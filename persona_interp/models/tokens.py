@@ -102,6 +102,20 @@ class Tokens:
             raise SchemaError(f"where names no role; name some of {', '.join(ROLES)}.")
         return [np.isin(np.asarray(roles, dtype=str), names) for roles in self.roles]
 
+    def take(self, rows: Iterable[int]) -> "Tokens":
+        """Tokens of some rows.
+
+        Args:
+            rows: Which, in which order.
+
+        Returns:
+            The same of each.
+        """
+        columns = (self.ids, self.roles, self.learn, self.turns, self.answer_start)
+        rows = list(rows)
+        parts: Any = [tuple(column[i] for i in rows) for column in columns]
+        return Tokens(*parts, self.pad_id)
+
     def pad(
         self, *, side: str = "right", rows: Iterable[int] | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -115,14 +129,7 @@ class Tokens:
             Token ids and attention mask (1 = token, 0 = padding), dims (row, position).
         """
         subset = self.ids if rows is None else [self.ids[i] for i in rows]
-        width = max(map(len, subset), default=0)
-        ids = torch.full((len(subset), width), self.pad_id)
-        mask = torch.zeros_like(ids)
-        for i, row in enumerate(subset):
-            start = 0 if side == "right" else width - len(row)
-            own = slice(start, start + len(row))
-            ids[i, own], mask[i, own] = torch.tensor(row, dtype=torch.long), 1
-        return ids, mask
+        return pad_ids(subset, side=side, pad_id=self.pad_id)
 
 
 class _SpecialIds(NamedTuple):
@@ -225,6 +232,32 @@ def encode(
         tuple(row.answer_start for row in rows),
         pad_id,
     )
+
+
+def pad_ids(
+    rows: Sequence[Sequence[int]], *, side: str = "right", pad_id: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Tensors that a model takes.
+
+    Args:
+        rows: Token ids of each row.
+        side: Where padding goes, "right" or "left".
+        pad_id: Id that padding is filled with.
+
+    Returns:
+        Token ids and attention mask (1 = token, 0 = padding), dims (row, position).
+
+    >>> [array.tolist() for array in pad_ids([[5, 6], [7]], side="left")]
+    [[[5, 6], [0, 7]], [[1, 1], [0, 1]]]
+    """
+    width = max(map(len, rows), default=0)
+    ids = np.full((len(rows), width), pad_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for i, row in enumerate(rows):
+        start = 0 if side == "right" else width - len(row)
+        own = slice(start, start + len(row))
+        ids[i, own], mask[i, own] = row, 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
 def hash_tokens(tokens: Tokens) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
 import xarray as xr
+from torch import Tensor
 
 from persona_interp.models import Checkpoint
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.outliers import SINK
-from persona_interp.record.pooling import ALL, WHERE, Position
+from persona_interp.record.pooling import ALL, WHERE, Position, sum_rows
 from persona_interp.record.recording import reduce_residuals
 from persona_interp.values import as_tuple
 
@@ -103,15 +104,18 @@ def activations(
     >>> dict(data.sizes)
     {'checkpoint': 1, 'prompt': 50, 'd_model': 64}
     """
+
+    def reduce(acts: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+        return {"act": acts if position == ALL else sum_rows(acts, sizes) / sizes[:, None]}
+
     datasets = reduce_residuals(
         checkpoints,
         prompts,
         kind="activations",
-        hooks=as_tuple(hook),
+        reads=[(name, reduce) for name in as_tuple(hook)],
         position=position,
         where=where,
         outlier=outlier,
-        reduce=lambda acts: {"act": acts if position == ALL else acts.mean(0)},
         device=device,
         dtype=dtype,
         batch=batch,

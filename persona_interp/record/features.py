@@ -1,7 +1,7 @@
 """Which features are active at each prompt, and can the dictionary be believed there?"""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 import xarray as xr
@@ -22,14 +22,30 @@ from persona_interp.models import Checkpoint
 from persona_interp.models.device import Batch, resolve_device
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.outliers import SINK
-from persona_interp.record.pooling import ALL, ANSWER, MEAN, WHERE, Position
-from persona_interp.record.recording import reduce_residuals
+from persona_interp.record.pooling import ALL, ANSWER, MEAN, WHERE, Position, sum_rows
+from persona_interp.record.recording import Reduce, reduce_residuals
 
 RowEncoder = Callable[..., dict[str, Tensor]]
 MOST = 2**26
 """Most numbers that a dictionary answers at once."""
 
 
+@overload
+def features(
+    checkpoints: Checkpoint | Iterable[Checkpoint],
+    prompts: Any,
+    *,
+    dictionary: list[AnyDictionary],
+    features: Sequence[int] | None = None,
+    position: Position = "last",
+    where: Iterable[str] = WHERE,
+    outlier: float = SINK,
+    fvu: bool = True,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
+) -> list[xr.Dataset]: ...
+@overload
 def features(
     checkpoints: Checkpoint | Iterable[Checkpoint],
     prompts: Any,
@@ -43,7 +59,21 @@ def features(
     device: object = None,
     dtype: str = FULL,
     batch: Batch = AUTO,
-) -> xr.Dataset:
+) -> xr.Dataset: ...
+def features(
+    checkpoints: Checkpoint | Iterable[Checkpoint],
+    prompts: Any,
+    *,
+    dictionary: AnyDictionary | list[AnyDictionary],
+    features: Sequence[int] | None = None,
+    position: Position = "last",
+    where: Iterable[str] = WHERE,
+    outlier: float = SINK,
+    fvu: bool = True,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
+) -> xr.Dataset | list[xr.Dataset]:
     """Features that each prompt activates, in each checkpoint.
 
     The dictionary is the same for every checkpoint; whether it still describes a finetuned one is
@@ -54,8 +84,8 @@ def features(
         prompts: A probes or prompts table (named by ``prompt``), a corpus table (named by
             ``doc``), or anything that ``readers.read`` takes.
         dictionary: Its ``hook`` says where residuals are read. An ``SAE`` of SAELens or the path
-            of a folder is one too.
-        features: Indices of those that are kept; all by default.
+            of a folder is one too. Several in a list, of any hooks, are read in one run.
+        features: Indices of those that are kept, in each dictionary; all by default.
         position: As in ``activations``; "mean" is the mean of the features over the tokens.
         where: Roles of these tokens, as in ``activations``.
         outlier: Longest residual among them, as in ``activations``.
@@ -73,7 +103,7 @@ def features(
         residual the dictionary was trained on. That origin is the same for every checkpoint; fvu is
         0 for a perfect dictionary and 1 for one that always answers the mean. At position "all" dim
         ``token`` takes the place of ``prompt``. Coordinates and attributes as in ``activations``,
-        and the attributes dictionary, dictionary_hash.
+        and the attributes dictionary, dictionary_hash. Several dictionaries give a list of these.
 
     Raises:
         SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt
@@ -95,23 +125,35 @@ def features(
     >>> dict(data.sizes), float(data["fvu"].max())
     ({'checkpoint': 1, 'prompt': 50, 'feature': 64}, 0.0)
     """
-    dictionary = as_dictionary(dictionary)
-    chosen = check_features(features, dictionary)
-    read = row_encoder(dictionary, chosen, fvu=fvu)
-    (data,) = reduce_residuals(
+    is_one = not isinstance(dictionary, list)
+    several = [as_dictionary(one) for one in ([dictionary] if is_one else dictionary)]
+    chosen = [check_features(features, one) for one in several]
+
+    def read(one: Dictionary, indices: list[int]) -> tuple[str, Reduce]:
+        encode_rows = row_encoder(one, indices, fvu=fvu)
+
+        def reduce(acts: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+            return encode_rows(acts, None if position == ALL else sizes)
+
+        return one.hook, reduce
+
+    datasets = reduce_residuals(
         checkpoints,
         prompts,
         kind="features",
-        hooks=[dictionary.hook],
+        reads=[read(*pair) for pair in zip(several, chosen, strict=True)],
         position=position,
         where=where,
         outlier=outlier,
-        reduce=lambda acts: read(acts, each=position == ALL),
         device=device,
         dtype=dtype,
         batch=batch,
     )
-    return data.assign_coords(feature=chosen).assign_attrs(_dictionary_attrs(dictionary))
+    datasets = [
+        data.assign_coords(feature=indices).assign_attrs(_dictionary_attrs(one))
+        for data, one, indices in zip(datasets, several, chosen, strict=True)
+    ]
+    return datasets[0] if is_one else datasets
 
 
 def encode(
@@ -160,13 +202,7 @@ def encode(
     shape = (acts.sizes["checkpoint"], acts.sizes[unit])
     rows = torch.as_tensor(acts["act"].to_numpy()).reshape(shape[0] * shape[1], -1)
     rows = rows.to(resolve_device(device))
-    read = row_encoder(dictionary, chosen, fvu=fvu)
-    if unit == "token":
-        values = read(rows, each=True)
-    else:
-        # one residual after the other, as features() reads them: a batch would round otherwise
-        parts = [read(row[None], each=True) for row in rows]
-        values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    values = row_encoder(dictionary, chosen, fvu=fvu)(rows)
     own = "features" if unit == "prompt" else "token_features"
     data = {}
     for name, dims in schema.DATASETS[own].items():
@@ -200,45 +236,53 @@ def row_encoder(dictionary: Dictionary, chosen: list[int], *, fvu: bool) -> RowE
         fvu: Whether the latter is measured, which takes all features; else it is NaN.
 
     Returns:
-        A function of residuals, dims (position, d_model), and ``each``: whether each position has
-        numbers of its own, or all have one mean. It returns act, dims (feature) or (position,
-        feature), and fvu, a number or dims (position), and raises ModelError where the dictionary
-        reads another width.
+        A function of residuals, dims (token, d_model), and of the tokens of each prompt, prompt
+        behind prompt, dims (prompt,), over which numbers are means; without them each token has
+        its own. It returns act, dims (token or prompt, feature), and fvu, dims (token or prompt),
+        and raises ModelError where the dictionary reads another width.
     """
     encoder = FeatureEncoder(dictionary, chosen)
 
     @torch.inference_mode()
-    def read(acts: Tensor, *, each: bool) -> dict[str, Tensor]:
+    def read(acts: Tensor, sizes: Tensor | None = None) -> dict[str, Tensor]:
         if fvu:
-            return _encode_all(acts, dictionary, chosen, each=each)
+            return _encode_all(acts, dictionary, chosen, sizes)
         check_width(dictionary, acts, dictionary.hook)
         feats = encoder.encode(acts)
-        if not each:
-            feats = feats.mean(0)
+        if sizes is not None:
+            own = sizes.to(feats.device)
+            feats = sum_rows(feats, own) / own.to(feats)[:, None]
         return {"act": feats, "fvu": feats.new_full(feats.shape[:-1], float("nan"))}
 
     return read
 
 
 def _encode_all(
-    acts: Tensor, dictionary: Dictionary, chosen: list[int], *, each: bool
+    acts: Tensor, dictionary: Dictionary, chosen: list[int], sizes: Tensor | None
 ) -> dict[str, Tensor]:
     """Chosen features, and what all of them leave unexplained."""
-    parts = []
-    for rows in bring(acts, dictionary).split(max(1, MOST // len(dictionary.W_dec))):
+    acts, sums = bring(acts, dictionary), []
+    stops = None if sizes is None else sizes.to(acts.device).cumsum(0)
+    most = max(1, MOST // len(dictionary.W_dec))
+    for start in range(0, len(acts), most):
+        rows = acts[start : start + most]
         check_width(dictionary, rows, dictionary.hook)
         feats = dictionary.encode(rows)
         error = (rows - dictionary.decode(feats)).pow(2).sum(-1)
         total = (rows - dictionary.mean).pow(2).sum(-1)
         if len(chosen) < feats.shape[-1]:
             feats = feats[:, chosen]
-        if not each:
-            feats, error, total = feats.sum(0, keepdim=True), error.sum()[None], total.sum()[None]
-        parts.append((feats, error, total))
-    feats, error, total = (torch.cat(column) for column in zip(*parts, strict=True))
-    if each:
+        columns = (feats, error, total)
+        if stops is not None:
+            # the tokens of each prompt among these rows, for most prompts none
+            own = (stops - start).clamp(0, len(rows)).diff(prepend=stops.new_zeros(1))
+            columns = tuple(sum_rows(column, own) for column in columns)
+        sums.append(columns)
+    if stops is None:
+        feats, error, total = (torch.cat(column) for column in zip(*sums, strict=True))
         return {"act": feats, "fvu": error / total}
-    return {"act": feats.sum(0) / len(acts), "fvu": error.sum() / total.sum()}
+    feats, error, total = (sum(column) for column in zip(*sums, strict=True))
+    return {"act": feats / sizes.to(feats)[:, None], "fvu": error / total}
 
 
 def _dictionary_attrs(dictionary: Dictionary) -> dict[str, str]:

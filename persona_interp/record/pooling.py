@@ -14,11 +14,14 @@ from persona_interp.models import ROLES, Tokens
 from persona_interp.models.boot import hidden
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO
-from persona_interp.models.outliers import ordinary
+from persona_interp.models.outliers import ordinary_rows
 from persona_interp.models.tokens import POSITIONS
 
 WHERE = ("assistant", "text")
 LAST, MEAN, ANSWER, ALL = POSITIONS
+
+GROUP = 1024
+"""Tokens that are reduced at once: enough that a prompt costs no time of its own."""
 
 Mask = npt.NDArray[np.bool_]
 Position = str | int
@@ -41,6 +44,26 @@ class Reading(NamedTuple):
     acts: Tensor
     counted: Tensor
     n_outliers: int
+
+
+class Group(NamedTuple):
+    """Residuals of several prompts at one hook, one prompt behind the other.
+
+    Attributes:
+        rows: Numbers of the prompts.
+        hook: Canonical name of the hook.
+        acts: Residuals, dims (token, d_model), float32; heads one behind the other.
+        sizes: Tokens of each prompt, dims (prompt,).
+        mark: Which tokens were asked for, dims (token,).
+        counted: Which of these count, because they are no outliers; dims (token,).
+    """
+
+    rows: list[int]
+    hook: str
+    acts: Tensor
+    sizes: Tensor
+    mark: Tensor
+    counted: Tensor
 
 
 def is_point(position: Position) -> bool:
@@ -128,7 +151,7 @@ def readings(
     """Residuals at every token of every prompt, and which tokens count.
 
     Args:
-        bridge: A booted model.
+        bridge: A booted model, or one of ``open_hooked``.
         tokens: Tokens of ``encode``.
         hooks: Hook names, all read in one run.
         marks: Which tokens of each row may count, of ``Tokens.marks``.
@@ -144,18 +167,92 @@ def readings(
         SchemaError: An outlier below 1.
         ModelError: A hook does not exist, did not fire, or holds no vector for every token.
     """
+    for group in group_readings(
+        bridge, tokens, hooks=hooks, marks=marks, outlier=outlier, batch=batch, around=around
+    ):
+        sizes = group.sizes.tolist()
+        parts = (group.acts.split(sizes), group.mark.split(sizes), group.counted.split(sizes))
+        for row, acts, mark, counted in zip(group.rows, *parts, strict=True):
+            yield Reading(row, group.hook, acts, counted, int(mark.sum() - counted.sum()))
+
+
+def group_readings(
+    bridge: Any,
+    tokens: Tokens,
+    *,
+    hooks: Sequence[str],
+    marks: Sequence[Mask],
+    outlier: float,
+    batch: Batch = AUTO,
+    around: Callable[[list[int]], AbstractContextManager[None]] = lambda rows: nullcontext(),
+) -> Iterator[Group]:
+    """Residuals of several prompts at a time; arguments and errors as of ``readings``.
+
+    Args:
+        bridge: A booted model, or one of ``open_hooked``.
+        tokens: Tokens of ``encode``.
+        hooks: Hook names, all read in one run.
+        marks: Which tokens of each row may count.
+        outlier: Longest residual that counts.
+        batch: Tokens a forward pass.
+        around: What is on while rows run.
+
+    Yields:
+        Groups of at least one prompt and about ``GROUP`` tokens, each hook of them in turn.
+
+    Raises:
+        SchemaError: An outlier below 1.
+        ModelError: As of ``hidden``.
+    """
     if not outlier >= 1:
         raise SchemaError(
             f"outlier is a multiple of the median norm, at least 1; got {outlier}. math.inf keeps "
             "all."
         )
+    held: list[tuple[int, dict[str, Tensor]]] = []
+    n_tokens = 0
     for row, residuals in hidden(bridge, tokens, hooks=hooks, batch=batch, around=around):
-        for hook, acts in residuals.items():
-            acts = acts.float()
-            mark = torch.as_tensor(marks[row], device=acts.device)
-            # attention sinks are hundreds of times longer: one of them would be the whole mean
-            counted = mark & ordinary(acts.norm(dim=-1), mark, outlier=outlier)
-            yield Reading(row, hook, acts, counted, int(mark.sum() - counted.sum()))
+        held.append((row, residuals))
+        n_tokens += len(tokens.ids[row])
+        if n_tokens >= GROUP:
+            yield from _groups(held, marks, outlier)
+            held, n_tokens = [], 0
+    if held:
+        yield from _groups(held, marks, outlier)
+
+
+@torch.inference_mode()
+def _groups(
+    held: Sequence[tuple[int, dict[str, Tensor]]], marks: Sequence[Mask], outlier: float
+) -> list[Group]:
+    """A group of each hook."""
+    rows = [row for row, _ in held]
+    groups = []
+    for hook in held[0][1]:
+        parts = [residuals[hook] for _, residuals in held]
+        acts = torch.cat(parts).float()
+        sizes = torch.tensor([len(part) for part in parts], device=acts.device)
+        mark = torch.as_tensor(np.concatenate([marks[row] for row in rows]), device=acts.device)
+        # attention sinks are hundreds of times longer: one of them would be the whole mean
+        counted = mark & ordinary_rows(acts.norm(dim=-1), mark, sizes, outlier=outlier)
+        groups.append(Group(rows, hook, acts, sizes, mark, counted))
+    return groups
+
+
+def sum_rows(values: Tensor, sizes: Tensor) -> Tensor:
+    """Sums of values that stand one row behind the other.
+
+    Args:
+        values: Dims (token, ...).
+        sizes: Tokens of each row, dims (row,); 0 for one without any.
+
+    Returns:
+        Dims (row, ...), the same to the last bit in every call.
+
+    >>> sum_rows(torch.tensor([1.0, 2, 4]), torch.tensor([2, 0, 1])).tolist()
+    [3.0, 0.0, 4.0]
+    """
+    return torch.segment_reduce(values, "sum", lengths=sizes, axis=0, unsafe=True)
 
 
 def answer_marks(tokens: Tokens, chats: Iterable[Any], where: Iterable[str]) -> list[Mask]:

@@ -13,7 +13,15 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.models import ROLES, Checkpoint, Tokens, boot, encode, hash_tokens, residuals
+from persona_interp.models import (
+    ROLES,
+    Checkpoint,
+    Tokens,
+    encode,
+    hash_tokens,
+    open_hooked,
+    residuals,
+)
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.outliers import SINK, ordinary
@@ -22,6 +30,11 @@ from persona_interp.readers import table_of
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.intervals import t_interval
 from persona_interp.values import as_tuple
+
+KEPT = 2**30
+"""Most bytes of the first checkpoint's residuals that are kept for a series."""
+_Rows = Iterable[tuple[int, Tensor]]
+"""Row and its residuals, as of ``residuals``."""
 
 
 def profile(
@@ -88,27 +101,38 @@ def profile(
             "project on."
         )
     start, later = checkpoints[0], checkpoints[1:]
-    first = boot(start, device=device, dtype=dtype)
+    first = open_hooked(start, device=device, dtype=dtype)
     hooks = [canonical(first, hook) for hook in as_tuple(hooks)]
     vectors = {hook: _vectors(directions, hook, first.cfg.d_model) for hook in hooks}
     labels = [""]
     if directions is not None:
         labels = [str(name) for name in directions["name"].to_numpy()]
     tokens = encode(first.tokenizer, list(prompts["messages"]))
+    base: dict[str, _Rows] = {}
+    size = 4 * sum(tokens.lengths) * first.cfg.d_model * len(hooks)
+    if len(later) > 1 and size <= KEPT:
+        # the same for every checkpoint of a series: it is run once
+        for hook in hooks:
+            read = residuals(first, tokens, hook=hook, batch=batch)
+            base[hook] = [(row, acts.cpu()) for row, acts in read]
     rows: list[tuple[Any, ...]] = []
     for checkpoint in tqdm(later or [start], desc="profile", delay=2, disable=len(later) < 2):
         models = [first]
         if checkpoint is not start:
-            models.append(boot(checkpoint, device=device, dtype=dtype))
+            models.append(open_hooked(checkpoint, device=device, dtype=dtype))
         hashes = []
         for model in models:
             hashes.append(hash_tokens(encode(model.tokenizer, list(prompts["messages"]))))
         check_same_tokens(hashes)
         for hook in hooks:
             values: dict[str, list[npt.NDArray[np.float64]]] = {role: [] for role in ROLES}
-            for role, value in _values(
-                models, tokens, hook=hook, vectors=vectors[hook], outlier=outlier, batch=batch
-            ):
+            runs = [
+                base[hook]
+                if model is first and hook in base
+                else residuals(model, tokens, hook=hook, batch=batch)
+                for model in models
+            ]
+            for role, value in _values(runs, tokens, vectors=vectors[hook], outlier=outlier):
                 values[role].append(value)
             for role in ROLES:
                 # by prompt, not by token: tokens of a prompt are no independent draws. A role that
@@ -121,19 +145,16 @@ def profile(
 
 @torch.inference_mode()
 def _values(
-    models: list[Any],
+    runs: list[_Rows],
     tokens: Tokens,
     *,
-    hook: str,
     vectors: Tensor | None,
     outlier: float,
-    batch: Batch,
 ) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
     """Role and mean over its tokens, dims (name,), for every prompt and every role it has."""
     marks = {role: tokens.marks(role) for role in ROLES}
-    runs = [residuals(model, tokens, hook=hook, batch=batch) for model in models]
     for readings in zip(*runs, strict=True):
-        row, before = readings[0][0], readings[0][1].double()
+        row, before = readings[0][0], readings[0][1].to(readings[-1][1].device).double()
         shift = before
         if len(readings) > 1:
             # token by token: both models read the same ones

@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens
+from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens, open_hooked
 from persona_interp.models.device import Batch
-from persona_interp.models.dtype import AUTO, FULL
+from persona_interp.models.dtype import AUTO, FULL, resolve_dtype
 from persona_interp.models.outliers import SINK
 from persona_interp.models.sites import canonical
 from persona_interp.readers import table_of
@@ -119,7 +119,7 @@ def projections(
     schema.check(directions, "directions")
     conversations = table_of(conversations, "documents")
     models, names = distinct_checkpoints(checkpoints), schema.names(conversations)
-    where = as_tuple(where)
+    where, dtype = as_tuple(where), resolve_dtype(dtype, device)
     outlier = _longest(position, outlier)
     hooks = [str(hook) for hook in directions["hook"].to_numpy()]
     units, groups = _units(directions), {UNEDITED: (), **list_edits(edits)}
@@ -130,7 +130,9 @@ def projections(
     for number, checkpoint in enumerate(
         tqdm(models, desc="projections", delay=2, disable=len(models) < 2)
     ):
-        bridge = boot(checkpoint, device=device, dtype=dtype)
+        # beside edits, roundings of half precision would count: there all arms take one path
+        opened = boot if len(groups) > 1 and dtype != FULL else open_hooked
+        bridge = opened(checkpoint, device=device, dtype=dtype)
         if directions.sizes["d_model"] != bridge.cfg.d_model:
             raise SchemaError(
                 f"the directions are {directions.sizes['d_model']} wide, {checkpoint.label} is "
@@ -144,6 +146,8 @@ def projections(
         for i, hook in enumerate(hooks):
             vectors[canonical(bridge, hook)] = torch.as_tensor(units[:, i])
         for nth, (name, group) in enumerate(groups.items()):
+            if group and nth == 1 and dtype == FULL:
+                bridge = boot(checkpoint, device=device, dtype=dtype)
             # a pass ends at the highest hook that is read: not below an edit's
             read = [*vectors, *(canonical(bridge, edit.hook) for edit in group)]
             for row, hook, acts, counted, _ in readings(

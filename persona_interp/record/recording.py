@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, boot, encode, hash_tokens
+from persona_interp.models import Checkpoint, encode, hash_tokens, open_hooked
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
-from persona_interp.models.outliers import SINK, ordinary
+from persona_interp.models.outliers import SINK, ordinary_rows
 from persona_interp.models.sites import canonical, is_heads, older_names
 from persona_interp.readers import table_of
 from persona_interp.record.coordinates import (
@@ -34,12 +34,13 @@ from persona_interp.record.pooling import (
     ALL,
     ANSWER,
     WHERE,
+    Group,
     Mask,
     Position,
-    Reading,
+    group_readings,
     is_point,
     position_marks,
-    readings,
+    sum_rows,
 )
 from persona_interp.values import as_tuple
 
@@ -47,26 +48,28 @@ SCHEMA_VERSION = 1
 LARGEST = 8 * 2**30
 """Most bytes of one variable."""
 
-Reduce = Callable[[Tensor], dict[str, Tensor]]
+Reduce = Callable[[Tensor, Tensor], dict[str, Tensor]]
+"""From residuals of the tokens taken, dims (token, d_model), prompt behind prompt, and how many
+each prompt has, to variables of dims (prompt, ...), or (token, ...) at position "all"."""
 
 
 class _Pool:
     """Values of one hook while the prompts are run, and what they left out or took in."""
 
     def __init__(
-        self, bridge: Any, hook: str, reduce: Reduce, position: Position, most_rows: int
+        self, model: Any, hook: str, reduce: Reduce, position: Position, most_rows: int
     ) -> None:
         self.hook, self.reduce, self.position = hook, reduce, position
-        self.n_heads = bridge.cfg.n_heads if is_heads(hook) else 0
+        self.n_heads = model.cfg.n_heads if is_heads(hook) else 0
         self.most_rows = most_rows  # of the result, over all checkpoints
         self.values: list[dict[int, dict[str, Array]]] = []  # of each checkpoint, by prompt
         self.counted: list[dict[int, Mask]] = []
         self.n_excluded = self.n_sinks = 0
         self.attrs = {
             "hook": hook,
-            "older_names": " ".join(older_names(bridge, hook)),
-            "dtype": str(bridge.cfg.dtype).removeprefix("torch."),
-            "device": str(bridge.original_model.device),
+            "older_names": " ".join(older_names(model, hook)),
+            "dtype": str(model.cfg.dtype).removeprefix("torch."),
+            "device": str(model.original_model.device),
         }
 
     def start(self) -> None:
@@ -74,25 +77,35 @@ class _Pool:
         self.values.append({})
         self.counted.append({})
 
-    def add(self, reading: Reading, mark: Mask) -> None:
-        """Reduce a reading of the latest checkpoint to its values."""
-        counted, taken = reading.counted, torch.as_tensor(mark, device=reading.acts.device)
+    @torch.inference_mode()
+    def add(self, group: Group) -> None:
+        """Reduce a group of prompts of the latest checkpoint to their values, where they are."""
+        mark, taken = group.mark, group.mark
         # of a token named by its place neither role nor length matters
         if not is_point(self.position):
-            self.n_excluded += reading.n_outliers
-            self.n_sinks += int((~ordinary(reading.acts[counted].norm(dim=-1))).sum())
-            taken = taken if self.position == ALL else counted
-        with torch.inference_mode():
-            reduced = self.reduce(reading.acts[taken])
+            taken = taken if self.position == ALL else group.counted
+            norms = group.acts.norm(dim=-1)
+            sinks = group.counted & ~ordinary_rows(norms, group.counted, group.sizes)
+            self.n_excluded += int((mark & ~group.counted).sum())
+            self.n_sinks += int(sinks.sum())
+        sizes = sum_rows(taken.float(), group.sizes).long()
+        reduced = self.reduce(group.acts[taken], sizes)
         values = {name: value.cpu().numpy() for name, value in reduced.items()}
         if not self.values[0]:
             self._check_size(values["act"])
-        self.values[-1][reading.row] = values
-        self.counted[-1][reading.row] = counted.cpu().numpy()[mark]
+        if self.position != ALL:
+            for i, row in enumerate(group.rows):
+                self.values[-1][row] = {name: array[i] for name, array in values.items()}
+            return
+        stops = np.cumsum(sizes.tolist())
+        counted = group.counted[mark].cpu().numpy()
+        for row, start, stop in zip(group.rows, [0, *stops], stops, strict=False):
+            self.values[-1][row] = {name: array[start:stop] for name, array in values.items()}
+            self.counted[-1][row] = counted[start:stop]
 
     def _check_size(self, act: Array) -> None:
         """Refuse a result that would not fit into memory, before more of it is computed."""
-        each = act[0] if self.position == ALL else act
+        each = act[0]
         size = self.most_rows * each.nbytes
         if size > LARGEST:
             raise SchemaError(
@@ -142,9 +155,8 @@ def reduce_residuals(
     prompts: Any,
     *,
     kind: str,
-    hooks: Sequence[str],
+    reads: Sequence[tuple[str, Reduce]],
     position: Position,
-    reduce: Reduce,
     where: Iterable[str] = WHERE,
     outlier: float = SINK,
     device: object = None,
@@ -158,10 +170,8 @@ def reduce_residuals(
         prompts: A probes or prompts table (named by ``prompt``), a corpus table (named by
             ``doc``), or anything that ``readers.read`` takes.
         kind: "activations" or "features"; with hook and position it is the kind of Dataset.
-        hooks: Hook names, all read in one run of the model.
+        reads: Hook names, all read in one run of the model, and what is made of each.
         position: See ``activations``.
-        reduce: From the residuals of the tokens taken of a prompt, dims (position, d_model), to
-            each variable, its last dim if any; at position "all" with position before it.
         where: Roles of the tokens taken.
         outlier: Longest residual taken, as a multiple of the prompt's median.
         device: Where to compute; by default "cuda" where there is one.
@@ -169,7 +179,7 @@ def reduce_residuals(
         batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
-        A Dataset for each hook, as ``activations`` says.
+        A Dataset for each of ``reads``, as ``activations`` says.
 
     Raises:
         SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt
@@ -184,35 +194,34 @@ def reduce_residuals(
     columns = prompt_coords(table)
     if isinstance(prompts, pd.DataFrame) and len(prompts) == len(table):
         columns = prompt_coords(prompts) | columns  # what the readers did not need
-    pools: dict[str, _Pool] = {}
+    pools: list[_Pool] = []
     hashes: list[str] = []
-    order: list[str] = []
     units: dict[str, Array] = {}
     for checkpoint in tqdm(models, desc=kind, delay=2, disable=len(models) < 2):
-        bridge = boot(checkpoint, device=device, dtype=dtype)
-        tokens = encode(bridge.tokenizer, chats)
+        model = open_hooked(checkpoint, device=device, dtype=dtype)
+        tokens = encode(model.tokenizer, chats)
         hashes.append(hash_tokens(tokens))
         check_same_tokens(hashes)
         marks = position_marks(position, tokens, chats, where=where, names=names)
         if not pools:
             n_rows = sum(int(m.sum()) for m in marks) if position == ALL else len(marks)
-            order = [canonical(bridge, hook) for hook in hooks]
-            for hook in order:
-                pools[hook] = _Pool(bridge, hook, reduce, position, n_rows * len(models))
+            for hook, reduce in reads:
+                hook = canonical(model, hook)
+                pools.append(_Pool(model, hook, reduce, position, n_rows * len(models)))
             units = {"prompt": np.asarray(names), **columns}
             if position == ALL:
-                units = _token_units(units, token_coords(bridge.tokenizer, tokens, marks))
-        for pool in pools.values():
+                units = _token_units(units, token_coords(model.tokenizer, tokens, marks))
+        if not at_point:
+            _check_marked(marks, names, where)
+        for pool in pools:
             pool.start()
-        for reading in readings(
-            bridge, tokens, hooks=order, marks=marks, outlier=outlier, batch=batch
+        hooks = list(dict.fromkeys(pool.hook for pool in pools))
+        for group in group_readings(
+            model, tokens, hooks=hooks, marks=marks, outlier=outlier, batch=batch
         ):
-            if not at_point and not reading.counted.any():
-                raise SchemaError(
-                    f"prompt {names[reading.row]!r} has no token of the roles {', '.join(where)} "
-                    "to average over; name others in where=, or use position='last'."
-                )
-            pools[reading.hook].add(reading, marks[reading.row])
+            for pool in pools:
+                if pool.hook == group.hook:
+                    pool.add(group)
     attrs: dict[str, Any] = {
         "token_ids": hashes[0],
         "position": str(position),
@@ -220,9 +229,17 @@ def reduce_residuals(
         "outlier": float(outlier),
     }
     coords = checkpoint_coords(models)
-    return [
-        pools[hook].dataset(kind, units).assign_coords(coords).assign_attrs(attrs) for hook in order
-    ]
+    return [pool.dataset(kind, units).assign_coords(coords).assign_attrs(attrs) for pool in pools]
+
+
+def _check_marked(marks: Sequence[Mask], names: Sequence[Any], where: tuple[str, ...]) -> None:
+    """Refuse a prompt that has nothing to average over."""
+    for name, mark in zip(names, marks, strict=True):
+        if not mark.any():
+            raise SchemaError(
+                f"prompt {name!r} has no token of the roles {', '.join(where)} to average over; "
+                "name others in where=, or use position='last'."
+            )
 
 
 def _token_units(units: dict[str, Array], places: dict[str, Array]) -> dict[str, Array]:

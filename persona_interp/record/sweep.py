@@ -14,7 +14,7 @@ from persona_interp import schema
 from persona_interp.dictionaries.harvest import CONTENT_ROLES
 from persona_interp.dictionaries.inputs import AnyDictionary
 from persona_interp.errors import SchemaError, excerpt
-from persona_interp.models import Checkpoint, boot, encode
+from persona_interp.models import Checkpoint, encode, open_hooked
 from persona_interp.models.chats import as_read
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
@@ -194,11 +194,11 @@ def _usual_norm(
     batch: Batch,
 ) -> float:
     """Mean length of the residuals of these prompts, special tokens and sinks left out."""
-    bridge = boot(checkpoint, device=device, dtype=dtype)
-    tokens = encode(bridge.tokenizer, list(prompts["messages"]))
+    model = open_hooked(checkpoint, device=device, dtype=dtype)
+    tokens = encode(model.tokenizer, list(prompts["messages"]))
     norms = []
     for reading in readings(
-        bridge, tokens, hooks=[hook], marks=tokens.marks(CONTENT_ROLES), outlier=SINK, batch=batch
+        model, tokens, hooks=[hook], marks=tokens.marks(CONTENT_ROLES), outlier=SINK, batch=batch
     ):
         norms += reading.acts[reading.counted].norm(dim=-1).tolist()
     if not norms:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_features
 from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, boot, encode, hash_tokens
+from persona_interp.models import Checkpoint, encode, hash_tokens, open_hooked
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.explain import pieces
@@ -89,14 +89,14 @@ def tokens(
     recorded: list[list[_Prompt]] = []  # of each checkpoint
     hashes = []
     for checkpoint in tqdm(models, desc="tokens", delay=2, disable=len(models) < 2):
-        bridge = boot(checkpoint, device=device, dtype=dtype)
-        coded = encode(bridge.tokenizer, list(prompts["messages"]))
+        model = open_hooked(checkpoint, device=device, dtype=dtype)
+        coded = encode(model.tokenizer, list(prompts["messages"]))
         hashes.append(hash_tokens(coded))
-        texts = pieces(bridge.tokenizer, (i for row in coded.ids for i in row))
+        texts = pieces(model.tokenizer, (i for row in coded.ids for i in row))
         rows: dict[int, _Prompt] = {}
         marks, hooks = coded.marks(where), [dictionary.hook]
         for reading in readings(
-            bridge, coded, hooks=hooks, marks=marks, outlier=outlier, batch=batch
+            model, coded, hooks=hooks, marks=marks, outlier=outlier, batch=batch
         ):
             row, acts = reading.row, reading.acts
             columns: dict[str, Any] = {
@@ -107,7 +107,7 @@ def tokens(
                 "turn": coded.turns[row],
                 "counted": reading.counted.cpu().numpy(),
             }
-            values = read(acts, each=True)
+            values = read(acts)
             columns["fvu"] = values["fvu"].cpu().numpy()
             rows[row] = _Prompt(pd.DataFrame(columns), values["act"].cpu().numpy())
         recorded.append([rows[row] for row in range(len(rows))])

@@ -1,0 +1,274 @@
+"""How fast are residuals read, beside the bare forward pass and beside peers?
+
+    python benchmarks/harvest.py [--model FOLDER] [--prompts 400] [--pairs 5] [--budgets]
+    python benchmarks/harvest.py --start [--model FOLDER]
+
+The reference is the least that must be computed: embedding and blocks up to the middle one, called
+one after the other, rows sorted by length, 16 a batch, nothing gathered. Each contender runs beside
+it, in pairs, in one process and on one thread; printed are min/median/max of reference seconds over
+its own seconds (CPU time): 1.00 is as fast as the reference, higher is better. ``--start`` measures
+fresh interpreters instead, in units of ``import torch`` (lower is better).
+"""
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+STORIES = Path(__file__).parents[1].parent / "shared" / "models" / "stories260k"
+WHERE = ("text", "special")
+ROWS = 16
+"""Rows of a batch of the reference."""
+STARTS = {
+    "import torch": "import torch",
+    "transformers + hook": (
+        "import torch; from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        "m = AutoModelForCausalLM.from_pretrained({model!r}); t = AutoTokenizer.from_pretrained("
+        "{model!r}); a = []\n"
+        "m.model.layers[2].register_forward_hook(lambda *x: a.append(x[2]))\n"
+        "with torch.inference_mode(): m(**t('Once upon a time', return_tensors='pt'))\n"
+    ),
+    "models.residuals": (
+        "from persona_interp import models\n"
+        "m = models.open_hooked({model!r})\n"
+        "tokens = models.encode(m.tokenizer, [[{{'role': 'text', 'content': 'Once'}}]])\n"
+        "next(models.residuals(m, tokens, hook='blocks.2.hook_out'))\n"
+    ),
+    "record.activations": (
+        "from persona_interp import record\n"
+        "record.activations({model!r}, ['Once upon a time'], hook='blocks.2.hook_out')\n"
+    ),
+}
+
+
+def compare(reference: Callable[[], Any], contender: Callable[[], Any], pairs: int) -> list[float]:
+    """Seconds of the reference over those of a contender, in interleaved pairs."""
+    reference(), contender()
+    ratios = []
+    for _ in range(pairs):
+        times = []
+        for run in (reference, contender):
+            began = time.process_time()
+            run()
+            times.append(time.process_time() - began)
+        ratios.append(times[0] / times[1])
+    return sorted(ratios)
+
+
+def show(name: str, ratios: Sequence[float]) -> None:
+    """Print min/median/max."""
+    low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
+    print(f"{name:<34} {low:5.2f} /{middle:5.2f} /{high:5.2f}", flush=True)
+
+
+def texts(n: int) -> list[str]:
+    """Prompts of 20 to 80 tokens or so, of the shapes that people ask."""
+    from persona_interp.dictionaries.text import EXCHANGES
+
+    sentences = [f"{question} {answer}" for question, answer in EXCHANGES]
+    return [" ".join(sentences[(i * k) % 32] for k in range(1, 2 + i % 3)) for i in range(1, n + 1)]
+
+
+class Stop(Exception):
+    """The last block that is needed has run."""
+
+
+class Bench:
+    """A model, its prompts, and every way to read its middle block."""
+
+    def __init__(self, name: str, n: int) -> None:
+        from persona_interp import models
+
+        self.checkpoint = models.resolve(name)
+        self.plain, tokenizer = models.load(self.checkpoint)
+        self.hooked, self.bridge = models.open_hooked(self.checkpoint), models.boot(self.checkpoint)
+        self.messages = [[{"role": "text", "content": text}] for text in texts(n)]
+        self.tokens = models.encode(tokenizer, self.messages)
+        lengths = self.tokens.lengths
+        self.block = self.plain.config.num_hidden_layers // 2
+        self.hook = f"blocks.{self.block}.hook_out"
+        self.rows = sorted(range(n), key=lambda row: lengths[row])
+        print(f"{name}: {n} prompts, {sum(lengths):,} tokens, {self.hook}")
+
+    def batches(self, order: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Arguments of the model, batch by batch."""
+        for start in range(0, len(order), ROWS):
+            ids, mask = self.tokens.pad(rows=order[start : start + ROWS])
+            yield {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+
+    def truncated(self, order: Sequence[int] | None = None) -> list[Any]:
+        """The reference: the loop over blocks is transformers' own, its list ends early."""
+        from torch.nn import Identity
+
+        inner = self.plain.model
+        whole, norm = inner.layers, inner.norm
+        inner.layers, inner.norm = whole[: self.block + 1], Identity()
+        batches = self.batches(self.rows if order is None else order)
+        try:
+            return [inner(**batch).last_hidden_state for batch in batches]
+        finally:
+            inner.layers, inner.norm = whole, norm
+
+    def gathered(self) -> Any:
+        """The reference, put together."""
+        import torch
+
+        return torch.cat([held.flatten(0, 1) for held in self.truncated()])
+
+    def in_order(self) -> Any:
+        """The reference, rows not sorted by length."""
+        return self.truncated(range(len(self.tokens)))
+
+    def stopped(self) -> Any:
+        """A hook that ends the pass."""
+        held: list[Any] = []
+
+        def hold(module: Any, inputs: Any, output: Any) -> None:
+            held.append(output)
+            raise Stop
+
+        handle = self.plain.model.layers[self.block].register_forward_hook(hold)
+        for batch in self.batches(self.rows):
+            try:
+                self.plain(**batch)
+            except Stop:
+                pass
+        handle.remove()
+        return held
+
+    def states(self) -> Any:
+        """All hidden states, of which one is kept."""
+        batches = self.batches(self.rows)
+        return [
+            self.plain(**batch, output_hidden_states=True).hidden_states[self.block + 1]
+            for batch in batches
+        ]
+
+    def filtered(self) -> Any:
+        """TransformerLens, one hook, blocks above left out."""
+        held = []
+        for batch in self.batches(self.rows):
+            ids, mask = batch["input_ids"], batch["attention_mask"]
+            _, cache = self.bridge.run_with_cache(
+                ids, attention_mask=mask, names_filter=[self.hook], stop_at_layer=self.block + 1
+            )
+            held.append(cache[self.hook])
+        return held
+
+    def ours(self, batch: Any = "auto", model: Any = None) -> Any:
+        """What a harvest runs: tokens of some roles, float32, in one tensor."""
+        from persona_interp.dictionaries.harvest import read_marked
+
+        return read_marked(
+            model or self.hooked, self.tokens, hook=self.hook, where=WHERE, batch=batch
+        )
+
+    def ours_in_order(self) -> Any:
+        """The same passes over rows in the order they came in."""
+        from persona_interp.models.boot import _run_hooks
+
+        orders = range(0, len(self.tokens), ROWS)
+        rows = [list(range(start, min(start + ROWS, len(self.tokens)))) for start in orders]
+        return [_run_hooks(self.hooked, self.tokens, some, names=[self.hook]) for some in rows]
+
+    def reduced(self) -> Any:
+        """What a recorder does with a model that is open: outliers, means, transfer."""
+        from persona_interp.record.pooling import group_readings, sum_rows
+
+        marks = self.tokens.marks(WHERE)
+        means = []
+        for group in group_readings(
+            self.hooked, self.tokens, hooks=[self.hook], marks=marks, outlier=10.0
+        ):
+            sizes = sum_rows(group.counted.float(), group.sizes).long()
+            sums = sum_rows(group.acts[group.counted], sizes)
+            means.append((sums / sizes[:, None]).numpy())
+        return means
+
+    def recorded(self) -> Any:
+        """Loading, tokens, labels and all."""
+        import pandas as pd
+
+        from persona_interp.record import activations
+
+        table = pd.DataFrame({"prompt": range(len(self.messages)), "messages": self.messages})
+        return activations(self.checkpoint, table, hook=self.hook, position="mean", where=WHERE)
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Print the speed of each contender."""
+    import torch
+
+    torch.set_num_threads(1)
+    bench = Bench(args.model, args.prompts)
+    contenders: dict[str, Callable[[], Any]] = {
+        "reference against itself": bench.truncated,
+        "bare + gather": bench.gathered,
+        "bare, input order": bench.in_order,
+        "hook + stop exception": bench.stopped,
+        "HF output_hidden_states": bench.states,
+        "bridge filter + stop": bench.filtered,
+        "ours: harvest": bench.ours,
+        "ours: mean of each prompt": bench.reduced,
+        "ours: activations(), with loading": bench.recorded,
+        "ours, on a bridge": lambda: bench.ours(model=bench.bridge),
+    }
+    if args.budgets:
+        contenders = {
+            f"ours, {n} tokens a pass": partial(bench.ours, n)
+            for n in (256, 512, 1024, 2048, 4096, 8192)
+        }
+    with torch.inference_mode():
+        for name, contender in contenders.items():
+            show(name, compare(bench.truncated, contender, args.pairs))
+        if not args.budgets:
+            show("sorted against input order", compare(bench.ours_in_order, bench.ours, args.pairs))
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+def start(args: argparse.Namespace) -> None:
+    """Print what fresh interpreters cost, in units of ``import torch``."""
+
+    def seconds(code: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    codes = {name: code.format(model=str(args.model)) for name, code in STARTS.items()}
+    ratios: dict[str, list[float]] = {name: [] for name in codes}
+    for code in codes.values():
+        seconds(code)  # files in memory, checks of this model in the cache
+    for _ in range(args.pairs):
+        unit = seconds(codes["import torch"])
+        for name, code in codes.items():
+            ratios[name].append(seconds(code) / unit)
+    for name, values in ratios.items():
+        show(name, values)
+
+
+def main() -> None:
+    """Print ratios."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default=str(STORIES), help="a folder, GGUF file or other name")
+    parser.add_argument("--prompts", type=int, default=400)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--budgets", action="store_true", help="tokens a pass, nothing else")
+    parser.add_argument("--start", action="store_true", help="fresh interpreters")
+    args = parser.parse_args()
+    (start if args.start else measure)(args)
+
+
+if __name__ == "__main__":
+    main()
