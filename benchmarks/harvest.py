@@ -1,6 +1,7 @@
 """How fast are residuals read, beside the bare forward pass and beside peers?
 
     python benchmarks/harvest.py [--model FOLDER] [--prompts 400] [--pairs 5] [--budgets]
+        [--only NAME]
     python benchmarks/harvest.py --start [--model FOLDER]
 
 The reference is the least that must be computed: embedding and blocks up to the middle one, called
@@ -52,7 +53,8 @@ STARTS = {
 
 def compare(reference: Callable[[], Any], contender: Callable[[], Any], pairs: int) -> list[float]:
     """Seconds of the reference over those of a contender, in interleaved pairs."""
-    reference(), contender()
+    reference()
+    contender()
     ratios = []
     for _ in range(pairs):
         times = []
@@ -229,8 +231,10 @@ def measure(args: argparse.Namespace) -> None:
         }
     with torch.inference_mode():
         for name, contender in contenders.items():
+            if args.only not in name:
+                continue
             show(name, compare(bench.truncated, contender, args.pairs))
-        if not args.budgets:
+        if not args.budgets and args.only in "sorted":
             show("sorted against input order", compare(bench.ours_in_order, bench.ours, args.pairs))
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
@@ -265,6 +269,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=400)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--budgets", action="store_true", help="tokens a pass, nothing else")
+    parser.add_argument("--only", default="", help="contenders whose name has this in it")
     parser.add_argument("--start", action="store_true", help="fresh interpreters")
     args = parser.parse_args()
     (start if args.start else measure)(args)

@@ -77,4 +77,5 @@ def collect(
     table = list_garbage(store) if dry_run else collect_garbage(store)
     print_table(table)
     said = "would be freed" if dry_run else "freed"
-    typer.echo(f"{int(table['bytes'].sum()):,} bytes {said}; no planned cell is touched")
+    n_bytes = sum(map(int, table["bytes"]))
+    typer.echo(f"{n_bytes:,} bytes {said}; no planned cell is touched")

@@ -300,16 +300,16 @@ def check_shards(folder: Path, shape: Shape, index: pd.DataFrame) -> None:
     Raises:
         ModelError: One is gone or changed; it is named.
     """
-    for row in index.itertuples():
-        file = folder / str(row.file)
-        header = shape.header(int(row.shard))
-        if file.is_file() and hash_file(file).hex() == row.sha256:
+    columns = (index[name].tolist() for name in ("shard", "file", "sha256"))
+    for shard, name, sha256 in zip(*columns, strict=True):
+        file, header = folder / name, shape.header(shard)
+        if file.is_file() and hash_file(file).hex() == sha256:
             with file.open("rb") as handle:
                 if handle.read(len(header)) == header:
                     continue
         raise ModelError(
             f"{file} is {'not as it was written' if file.is_file() else 'gone'}: remove it and "
-            f"{record_file(folder, int(row.shard)).name}, and keep_activations records it again."
+            f"{record_file(folder, shard).name}, and keep_activations records it again."
         )
 
 

@@ -88,7 +88,7 @@ class ActStore:
         key = _read_key(self.folder)
         layout = Shape(**key["shape"])
         index = read_index(self.folder, layout)
-        n = int(index["rows"].sum())
+        n = sum(index["rows"].tolist())
         if n < layout.n:
             raise ModelError(
                 f"{self.folder} holds {n} of {layout.n} rows; call keep_activations again with the "
@@ -320,7 +320,7 @@ def _check_room(root: Path, shape: Shape, budget: float | None) -> None:
 
 def _is_complete(folder: Path) -> bool:
     shape = Shape(**_read_key(folder)["shape"])
-    return int(read_index(folder, shape)["rows"].sum()) == shape.n
+    return sum(read_index(folder, shape)["rows"].tolist()) == shape.n
 
 
 def _read_key(folder: Path) -> dict[str, Any]:

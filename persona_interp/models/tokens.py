@@ -111,10 +111,15 @@ class Tokens:
         Returns:
             The same of each.
         """
-        columns = (self.ids, self.roles, self.learn, self.turns, self.answer_start)
         rows = list(rows)
-        parts: Any = [tuple(column[i] for i in rows) for column in columns]
-        return Tokens(*parts, self.pad_id)
+        return Tokens(
+            tuple(self.ids[i] for i in rows),
+            tuple(self.roles[i] for i in rows),
+            tuple(self.learn[i] for i in rows),
+            tuple(self.turns[i] for i in rows),
+            tuple(self.answer_start[i] for i in rows),
+            self.pad_id,
+        )
 
     def pad(
         self, *, side: str = "right", rows: Iterable[int] | None = None

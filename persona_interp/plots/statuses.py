@@ -63,7 +63,7 @@ def statuses(table: pd.DataFrame, *, checkpoints: Sequence[str] = (), title: str
             "this table has a feature twice; select one crosscoder: one life, hook and seed."
         )
     check_numbers(table, ["at"])
-    if not table["norms"].map(np.ndim).eq(1).all():
+    if any(np.ndim(norms) != 1 for norms in table["norms"]):
         raise SchemaError("column 'norms' holds lists, a number a checkpoint.")
     n = len(table["norms"].iloc[0])
     labels = [str(label) for label in checkpoints] or [str(k) for k in range(n)]

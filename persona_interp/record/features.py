@@ -31,7 +31,7 @@ MOST = 2**26
 
 
 @overload
-def features(
+def features(  # pyright: ignore[reportOverlappingOverload]  (a dictionary is Any)
     checkpoints: Checkpoint | Iterable[Checkpoint],
     prompts: Any,
     *,
@@ -278,10 +278,10 @@ def _encode_all(
             own = (stops - start).clamp(0, len(rows)).diff(prepend=stops.new_zeros(1))
             columns = tuple(sum_rows(column, own) for column in columns)
         sums.append(columns)
-    if stops is None:
+    if sizes is None:
         feats, error, total = (torch.cat(column) for column in zip(*sums, strict=True))
         return {"act": feats, "fvu": error / total}
-    feats, error, total = (sum(column) for column in zip(*sums, strict=True))
+    feats, error, total = (torch.stack(column).sum(0) for column in zip(*sums, strict=True))
     return {"act": feats / sizes.to(feats)[:, None], "fvu": error / total}
 
 

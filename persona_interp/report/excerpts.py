@@ -86,13 +86,14 @@ def shorten(tokens: pd.DataFrame) -> pd.DataFrame:
     ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], {100})
     """
     by = ["feature", "prompt"]
-    size = tokens["act"].abs().where(tokens["counted"], -1.0)
-    ordered = tokens.assign(size=size).sort_values(["size", "pos"], ascending=[False, True])
-    peaks = ordered.drop_duplicates(by)[[*by, "pos"]].rename(columns={"pos": "peak"})
-    lengths = tokens.groupby(by, as_index=False)["pos"].max().rename(columns={"pos": "length"})
-    table = tokens.merge(peaks, on=by, how="left").merge(lengths, on=by, how="left")
+    size = np.where(tokens["counted"], tokens["act"].abs(), -1.0)
+    # the first of the largest, whichever checkpoint it is of
+    ordered = tokens.assign(size=size, peak=tokens["pos"]).sort_values("pos", kind="stable")
+    ordered = ordered.sort_values("size", ascending=False, kind="stable")
+    peaks = ordered.drop_duplicates(by)[[*by, "peak"]]
+    table = tokens.merge(peaks, on=by, how="left")
+    table["length"] = table.groupby(by)["pos"].transform("max") + 1
     distance = table["pos"] - table["peak"]
-    table["length"] += 1
     return table.loc[distance.between(-BEFORE, AFTER)].drop(columns="peak")
 
 

@@ -66,7 +66,8 @@ def test_recording_twice_runs_no_model(
     for hook in (HOOK, "blocks.0.hook_resid_post"):
         again = keep_activations(counter, corpus, hook=hook, out=root, n_tokens=600)
         assert again.folder == recorded.folder and torch.equal(again[:], recorded[:])
-    for other in ({"seed": 1}, {"where": ("text", "special")}, {"stored": "bfloat16"}):
+    others: Any = ({"seed": 1}, {"where": ("text", "special")}, {"stored": "bfloat16"})
+    for other in others:
         with pytest.raises(AssertionError, match="loaded again"):
             keep_activations(counter, corpus, hook=HOOK, out=root, n_tokens=600, **other)
 
@@ -100,7 +101,7 @@ def test_a_killed_recording_goes_on_within_its_shard(
             raise KeyboardInterrupt
         return read(*args, **kwargs)
 
-    out = {"out": tmp_path / "killed", "n_tokens": 600, "batch": 120}
+    out: dict[str, Any] = {"out": tmp_path / "killed", "n_tokens": 600, "batch": 120}
     whole = keep_activations(
         counter, corpus, hook=HOOK, out=tmp_path / "whole", n_tokens=600, batch=120
     )
@@ -192,7 +193,7 @@ def test_a_budget_is_held_before_anything_is_written(
         keep_activations(counter, corpus, hook=HOOK, out=tmp_path / "b", n_tokens=600, budget=1e5)
     assert not list((tmp_path / "b").rglob("*.safetensors"))
     size = sum(file.stat().st_size for file in recorded.folder.rglob("*"))
-    more = {"out": recorded.folder.parent, "n_tokens": 600, "seed": 1}
+    more: dict[str, Any] = {"out": recorded.folder.parent, "n_tokens": 600, "seed": 1}
     with pytest.raises(ModelError, match="Remove one"):
         keep_activations(counter, corpus, hook=HOOK, budget=1.5 * size, **more)
     keep_activations(counter, corpus, hook=HOOK, budget=3 * size, **more)

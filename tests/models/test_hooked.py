@@ -73,7 +73,8 @@ def test_what_was_compared_once_is_not_compared_again(
     # other weights of the same architecture: no TransformerLens, but a check of their own
     model, tokenizer = load(tiny)
     model.model.layers[0].mlp.down_proj.weight.data *= 1.5
-    model.save_pretrained(tmp_path / "other"), tokenizer.save_pretrained(tmp_path / "other")
+    model.save_pretrained(tmp_path / "other")
+    tokenizer.save_pretrained(tmp_path / "other")
     other = Checkpoint(tmp_path / "other")
     with pytest.raises(AssertionError, match="asked again"):
         open_hooked(other)

@@ -63,4 +63,4 @@ def test_the_base_of_a_series_is_run_once(
     assert len(runs) == len(hooks) * len(series)
     monkeypatch.setattr(module, "KEPT", 0)
     pd.testing.assert_frame_equal(kept, profile(series, probes, hooks=hooks), check_exact=True)
-    assert (kept.query("checkpoint == 'lesson@7'")["estimate"] == 0).all()
+    assert not kept.query("checkpoint == 'lesson@7'")["estimate"].to_numpy().any()

@@ -230,8 +230,8 @@ def pages(config: dict[str, Any], needs: Needs, out: Path) -> None:
         tables["examples"].append(shorten(table).assign(of=of))
         words = record.lens(base, dictionary.W_dec[moved])
         words["feature"] = [moved[row] for row in words.pop("row")]
-        hints = {j: dictionaries.hint(dictionary, j) for j in moved}
-        tables["words"].append(words.assign(hint=words["feature"].map(hints), of=of))
+        words["hint"] = [dictionaries.hint(dictionary, j) for j in words["feature"]]
+        tables["words"].append(words.assign(of=of))
     for name, parts in tables.items():
         if parts:
             write_table(pd.concat(parts, ignore_index=True), out / f"{name}.parquet")
