@@ -215,7 +215,10 @@ def _compare(checkpoint: Checkpoint, bridge: Any, *, device: str, dtype: str) ->
     best = hooks._replace(places={})
     for attention in ("", "eager"):
         model, _ = _load(checkpoint, attention, device=device, dtype=dtype)
-        held = read_places(model, hooks.places, ids, mask)
+        # where transformers computes q, k and v at once, TransformerLens has modules of its own
+        paths = {path for path, _ in model.named_modules()}
+        places = {name: place for name, place in hooks.places.items() if place[0] in paths}
+        held = read_places(model, places, ids, mask)
         same = {}
         for name in shown.keys() & held.keys():
             if _is_same(held[name], shown[name], mask, name=name, tolerance=TOLERANCES[dtype]):

@@ -92,7 +92,7 @@ def shorten(tokens: pd.DataFrame) -> pd.DataFrame:
     ordered = ordered.sort_values("size", ascending=False, kind="stable")
     peaks = ordered.drop_duplicates(by)[[*by, "peak"]]
     table = tokens.merge(peaks, on=by, how="left")
-    table["length"] = table.groupby(by)["pos"].transform("max") + 1
+    table["length"] = table.groupby(by)["pos"].transform(np.max).to_numpy(int) + 1
     distance = table["pos"] - table["peak"]
     return table.loc[distance.between(-BEFORE, AFTER)].drop(columns="peak")
 
