@@ -25,7 +25,7 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-STORIES = Path(__file__).parents[1].parent / "shared" / "models" / "stories260k"
+STORIES = Path(__file__).parents[1].parent / "shared/models/stories260k"
 WHERE = ("text", "special")
 ROWS = 16
 """Rows of a batch of the reference."""

@@ -61,7 +61,8 @@ Workers = Annotated[
     ),
 ]
 Place = Annotated[
-    str, typer.Option(help="Where cells are computed: local, or slurm (docs/elsewhere.md).")
+    str | None,
+    typer.Option(help="Where cells are computed: local by default, or slurm (docs/elsewhere.md)."),
 ]
 Slurm = Annotated[
     list[str] | None,

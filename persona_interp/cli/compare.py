@@ -111,7 +111,7 @@ def compare(
         typer.Option(help="Model whose own code may run: folder, or id@commit."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
-    on: Place = "local",
+    on: Place = None,
     slurm: Slurm = None,
     wait: Wait = True,
     workers: Workers = None,
@@ -122,6 +122,7 @@ def compare(
     from persona_interp import readers
     from persona_interp.experiments.compare import sources
     from persona_interp.experiments.compare.config import CompareOptions, CompareSettings
+    from persona_interp.schema.words import On
 
     rows = readers.read(prompts, "prompts", skip=skip) if skip else prompts
     if skip_neutral and neutral:
@@ -155,7 +156,7 @@ def compare(
         prompts=rows,
         out=out,
         options=options,
-        on=on,
+        on=on or On.LOCAL,
         slurm=read_options(slurm),
         wait=wait,
         workers=workers,

@@ -42,7 +42,7 @@ def worker(
 @app.command()
 def retry(
     run: Run,
-    on: Place = "local",
+    on: Place = None,
     slurm: Slurm = None,
     wait: Wait = True,
     workers: Workers = None,
@@ -51,10 +51,11 @@ def retry(
 ) -> None:
     """Compute the failed cells of a run again, and those that were not tried because of them."""
     from persona_interp import experiments
+    from persona_interp.schema.words import On
 
     cells = experiments.retry(
         run,
-        on=on,
+        on=on or On.LOCAL,
         slurm=read_options(slurm),
         wait=wait,
         workers=workers,

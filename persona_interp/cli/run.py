@@ -83,7 +83,7 @@ def run_experiment(
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16, or auto: what is faster on this machine.")
     ] = None,
-    on: Place = "local",
+    on: Place = None,
     slurm: Slurm = None,
     wait: Wait = True,
     plan_only: Annotated[
@@ -106,6 +106,7 @@ def run_experiment(
     from persona_interp.experiments import estimate as estimate_of
     from persona_interp.experiments import preset as preset_of_name
     from persona_interp.experiments.dtypes import with_dtype
+    from persona_interp.schema.words import On
 
     if name in ("transfer", "dictionaries") and traits:
         name = f"trait_{name}"
@@ -136,7 +137,7 @@ def run_experiment(
     compute(
         experiment,
         out,
-        on=on,
+        on=on or On.LOCAL,
         slurm=read_options(slurm),
         wait=wait,
         workers=workers,

@@ -18,6 +18,7 @@ from persona_interp.errors import StoreError
 from persona_interp.experiments.jobs import note_jobs
 from persona_interp.experiments.worker import THREADS, compute_planned
 from persona_interp.models.device import BATCH, DEVICE
+from persona_interp.schema.words import On
 from persona_interp.store import Cell, Store
 from persona_interp.store.layout import JOBS
 
@@ -51,7 +52,7 @@ def send(
     options: Mapping[str, str],
     most: int | None,
     after: Iterable[str] = (),
-    cluster: str = "slurm",
+    cluster: str = On.SLURM,
 ) -> list[str]:
     """Send cells to Slurm.
 
@@ -78,7 +79,7 @@ def send(
     before, sent = list(after), list[str]()
     for level in levels(cells):
         this_level = list[str]()
-        for chunk in _chunks(level, longest_array() if cluster == "slurm" else MOST_TASKS):
+        for chunk in _chunks(level, longest_array() if cluster == On.SLURM else MOST_TASKS):
             # Arrays beside each other would run more jobs at a time than were asked for.
             first = [*before, *(this_level if most else ())]
             name = f"persona-{secrets.token_hex(6)}"
