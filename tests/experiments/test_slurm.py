@@ -28,13 +28,13 @@ pytestmark = pytest.mark.slow
 
 
 def ask(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     return done.stdout
 
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[None]:
-    """A Slurm that answers; its jobs of these tests are cancelled afterwards."""
+    """A Slurm that answers."""
     pytest.importorskip("submitit", reason="submitit is not installed: Slurm was not tested")
     if shutil.which("sinfo") is None or "up" not in ask("sinfo", "--noheader", "--format=%a"):
         pytest.skip("there is no Slurm here (`.ci/slurm` starts one): Slurm was not tested")
@@ -73,6 +73,16 @@ def disturb(root: Path, rng: random.Random) -> str:
     return way
 
 
+@pytest.fixture
+def root(tmp_path: Path, slurm: None) -> Iterator[Path]:
+    """Run folder whose jobs are cancelled afterwards, also where the test fails."""
+    root = tmp_path / "killed"
+    yield root
+    if (root / "jobs").is_dir():
+        for array in {job.array for job in jobs_in_queue(root).values()}:
+            ask("scancel", array)
+
+
 def assert_same(root: Path, straight: Path) -> None:
     store, other = Store.open(root), Store.open(straight)
     assert set(store.verify().status) == {"ok"}
@@ -84,26 +94,26 @@ def assert_same(root: Path, straight: Path) -> None:
 
 @pytest.mark.parametrize(("name", "n", "kills"), [("Sweep", 41, 14), ("Lessons", 4, 3)])
 def test_tables_are_those_of_a_local_run_whatever_is_killed(
-    slurm: None, tmp_path: Path, name: str, n: int, kills: int
+    root: Path, tmp_path: Path, name: str, n: int, kills: int
 ) -> None:
     finish(sweep(name, tmp_path / "straight", "--workers", 0))
     rng, done, is_sender_killed = random.Random(f"{SEED} {name}"), [], False
     options = ("--on", "slurm", "--workers", 2, "--slurm", "cpus-per-task=1", "--slurm", "time=10")
-    process = sweep(name, tmp_path / "killed", *options)
+    process = sweep(name, root, *options)
     deadline = time.monotonic() + LONGEST
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(rng.uniform(0.2, 1.5))
-        if len(done) >= kills or not (tmp_path / "killed" / "jobs").is_dir():
+        if len(done) >= kills or not (root / "jobs").is_dir():
             continue
-        if way := disturb(tmp_path / "killed", rng):
+        if way := disturb(root, rng):
             done.append(way)
         if len(done) == kills // 2 and not is_sender_killed:  # and jobs go on
             is_sender_killed = True
             process.kill()
             process.communicate()
-            process = sweep(name, tmp_path / "killed", *options)
+            process = sweep(name, root, *options)
     finish(process)
     assert len(done) >= kills and is_sender_killed, done
-    assert len(Store.open(tmp_path / "killed").planned()) == n
-    assert_same(tmp_path / "killed", tmp_path / "straight")
+    assert len(Store.open(root).planned()) == n
+    assert_same(root, tmp_path / "straight")
     print(f"{name}, seed {SEED}: {len(done)} of {n} jobs disturbed ({', '.join(done)}), equal")  # noqa: T201
