@@ -14,14 +14,14 @@ fresh interpreters instead, in units of ``import torch`` (lower is better).
 import argparse
 import os
 import resource
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from pairs import Ratios, compare, spread
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -51,25 +51,9 @@ STARTS = {
 }
 
 
-def compare(reference: Callable[[], Any], contender: Callable[[], Any], pairs: int) -> list[float]:
-    """Seconds of the reference over those of a contender, in interleaved pairs."""
-    reference()
-    contender()
-    ratios = []
-    for _ in range(pairs):
-        times = []
-        for run in (reference, contender):
-            began = time.process_time()
-            run()
-            times.append(time.process_time() - began)
-        ratios.append(times[0] / times[1])
-    return sorted(ratios)
-
-
-def show(name: str, ratios: Sequence[float]) -> None:
+def show(name: str, ratios: Ratios) -> None:
     """Print min/median/max."""
-    low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
-    print(f"{name:<34} {low:5.2f} /{middle:5.2f} /{high:5.2f}", flush=True)
+    print(f"{name:<34} {ratios}", flush=True)
 
 
 def texts(n: int) -> list[str]:
@@ -233,9 +217,12 @@ def measure(args: argparse.Namespace) -> None:
         for name, contender in contenders.items():
             if args.only not in name:
                 continue
-            show(name, compare(bench.truncated, contender, args.pairs))
+            show(name, compare(bench.truncated, contender, pairs=args.pairs))
         if not args.budgets and args.only in "sorted":
-            show("sorted against input order", compare(bench.ours_in_order, bench.ours, args.pairs))
+            show(
+                "sorted against input order",
+                compare(bench.ours_in_order, bench.ours, pairs=args.pairs),
+            )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
@@ -257,7 +244,7 @@ def start(args: argparse.Namespace) -> None:
         for name, code in codes.items():
             ratios[name].append(seconds(code) / unit)
     for name, values in ratios.items():
-        show(name, values)
+        show(name, spread(values))
 
 
 def main() -> None:

@@ -34,7 +34,11 @@ def compare(reference: Callable[[], Any], contender: Callable[[], Any], *, pairs
     """
     reference()
     contender()
-    ratios = [seconds(reference) / seconds(contender) for _ in range(pairs)]
+    return spread([seconds(reference) / seconds(contender) for _ in range(pairs)])
+
+
+def spread(ratios: list[float]) -> Ratios:
+    """Least, middle and largest of some ratios."""
     return Ratios(min(ratios), statistics.median(ratios), max(ratios))
 
 

@@ -280,8 +280,8 @@ def read_parquet(path: Path) -> pd.DataFrame | None:
         said = pq.read_schema(path).metadata[HASH]
         index = table.to_pandas()
         return index if said == _hash(index).encode() else None
-    # of whatever class: of a damaged file pyarrow raises its own kinds, OSError, KeyError and more
-    except Exception:
+    # of a damaged file pyarrow raises its own kinds and Python's, and pandas follows it
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError):
         return None
 
 

@@ -130,7 +130,7 @@ def _wait(cells: list[Cell], store: Store, bar: "tqdm[Any]") -> list[Cell]:
     """Wait until all is done or no job is left; returns what is not done then."""
     pause, keys = SHORTEST, {cell.id for cell in cells}
     while True:
-        jobs = _asked(store)
+        jobs = _queue(store)
         todo = _missing(cells, store)  # after the queue: a job that left it has committed
         bar.n = len(cells) - len(todo)
         n_running = sum(job.state == "RUNNING" for job in (jobs or {}).values())
@@ -141,7 +141,7 @@ def _wait(cells: list[Cell], store: Store, bar: "tqdm[Any]") -> list[Cell]:
         pause = min(LONGEST, pause * 1.3)
 
 
-def _asked(store: Store) -> dict[str, Job] | None:
+def _queue(store: Store) -> dict[str, Job] | None:
     """Jobs in the queue; None where Slurm does not answer just now."""
     try:
         return jobs_in_queue(store.root)
