@@ -244,4 +244,4 @@ def test_three_controls_and_a_dictionary(material: Path, tmp_path: Path) -> None
     assert top in one["examples"]["features"] and top in one["words"]
     moved = {str(f) for f, shift in zip(column["feature"], column["shift"], strict=True) if shift}
     assert set(one["examples"]["features"]) == set(one["words"]) == moved, "not of a few alone"
-    assert len(moved) > named["settings"].n_features
+    assert len(moved) > named["options"].settings.n_features
