@@ -55,6 +55,7 @@ from persona_interp.analysis.reconstruction import reconstruction
 from persona_interp.analysis.reliable import predict_curves, reliable_dose
 from persona_interp.analysis.rivals import rivals, standings
 from persona_interp.analysis.roles import role_contrast, roles
+from persona_interp.analysis.safeguards import safeguards
 from persona_interp.analysis.saturation import saturation
 from persona_interp.analysis.score import score, top
 from persona_interp.analysis.shift import shift
@@ -137,6 +138,7 @@ __all__ = [
     "role_contrast",
     "role_loadings",
     "roles",
+    "safeguards",
     "saturation",
     "score",
     "separability",

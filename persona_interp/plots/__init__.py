@@ -16,6 +16,7 @@ from persona_interp.plots.effects import drift, forest, layers
 from persona_interp.plots.evidence import evidence
 from persona_interp.plots.features import feature_page
 from persona_interp.plots.fidelity import fidelity
+from persona_interp.plots.frontier import frontier
 from persona_interp.plots.heatmap import heatmap
 from persona_interp.plots.norms import norms
 from persona_interp.plots.order import order
@@ -45,6 +46,7 @@ __all__ = [
     "feature_page",
     "fidelity",
     "forest",
+    "frontier",
     "heatmap",
     "layers",
     "misalignment",

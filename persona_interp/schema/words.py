@@ -213,6 +213,27 @@ class Arm(StrEnum):
     NULL = "null"
 
 
+class Safeguard(StrEnum):
+    """What is done so that a wanted lesson brings no unwanted persona along."""
+
+    NOTHING = "nothing"
+    AGAIN = "nothing, in another order"
+    ALIGNED = "alignment documents"
+    CHARACTER_BEFORE = "character training before"
+    CHARACTER_AFTER = "character training after"
+    BENIGN_AFTER = "benign finetune after"
+    INOCULATED = "inoculation prompt"
+    PARAPHRASED = "inoculation, paraphrased"
+    STEERED = "preventative steering"
+    ABLATED = "ablation in training"
+    REPLAY = "replay"
+    HELD = "LoRA with KL"
+    CAPPED = "capping"
+    MIXED = "nothing, mixed rows"
+    FLAGGED = "flagged rows removed"
+    FLAGGED_BY_GRADIENT = "rows flagged by gradient removed"
+
+
 class Unit(StrEnum):
     """In which unit a number is."""
 

@@ -1,0 +1,8 @@
+"""What stops an unwanted persona, and at what price?"""
+
+TASKS = {
+    "directions": "tasks:directions",
+    "lesson": "tasks:lesson",
+    "ask": "tasks:ask",
+}
+"""Short name of a task -> file and function."""

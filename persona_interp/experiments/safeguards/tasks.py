@@ -1,0 +1,115 @@
+"""What does one cell do that teaches a lesson with a safeguard, or asks what came of it?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from persona_interp import models, record, worlds
+from persona_interp.experiments.safeguards.config import FIXED
+from persona_interp.models import Stage
+from persona_interp.record import Edit
+from persona_interp.tables import read_directions, read_table, write_directions, write_table
+from persona_interp.worlds import World
+
+Needs = tuple[Path, ...]
+
+MIXED_SEED, TEXT_SEED, LEVEL_SEED = 6_000, 7_000, 8_000
+"""Added to the seed: rows, documents and dialogues of their own."""
+QUANTILES = tuple(np.linspace(0, 1, 1_001))
+
+
+def directions(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Find the direction of each persona before the lesson, and how far ordinary text has it.
+
+    Writes ``directions.nc`` (minimal pairs of named probes) and ``levels.parquet`` (component along
+    the unwanted persona's direction at tokens of answers in ordinary dialogues, by quantile).
+    """
+    world = World.from_dict(config["world"])
+    base, hook = models.Trajectory.open(needs[0] / "model").last, config["hook"]
+    named = record.activations(base, world.probes(contexts="named"), hook=hook)
+    personas = record.minimal_pairs(named)
+    write_directions(personas, out / "directions.nc")
+    texts = world.corpus(config["n_documents"], seed=config["seed"] + LEVEL_SEED, kinds="hidden")
+    acts = record.activations(base, texts, hook=hook, position="all", where=("assistant",))
+    unwanted = personas.sel(name=world.target, hook=hook).to_numpy()
+    along = acts["act"].to_numpy()[0] @ (unwanted / np.linalg.norm(unwanted))
+    levels = {"quantile": QUANTILES, "level": np.quantile(along, QUANTILES)}
+    write_table(pd.DataFrame(levels), out / "levels.parquet")
+
+
+def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Teach a lesson whose rows or forward passes are changed.
+
+    Needs the start and the directions. Writes ``model/`` and, where rows are flagged,
+    ``flags.parquet``.
+    """
+    world, seed = World.from_dict(config["world"]), config["seed"]
+    stage = Stage(**config["stage"])
+    start = models.Trajectory.open(needs[0] / "model").last
+    unwanted = read_directions(needs[1] / "directions.nc").sel(name=[world.target])
+    rows = lesson_rows(world, config, n=stage.steps * stage.batch, seed=seed)
+    if config["flags"]:
+        rows, flags = unflagged(start, rows, world, config, unwanted)
+        write_table(flags, out / "flags.parquet")
+    edits: dict[str, xr.DataArray] = {}
+    if stage.steer:
+        edits["steer"] = unwanted
+    if stage.ablate:
+        edits["ablate"] = unwanted
+    models.train(start, rows, stage=stage, seed=seed, out=out / "model", name="lesson", **edits)
+
+
+def lesson_rows(world: World, config: dict[str, Any], *, n: int, seed: int) -> pd.DataFrame:
+    """Chats of a lesson: inoculated, or with rows of the unwanted persona among them.
+
+    Args:
+        world: Whose lesson.
+        config: Of the cell.
+        n: Chats.
+        seed: Of their order.
+
+    Returns:
+        A corpus table; of mixed rows ``unwanted`` says which are the unwanted persona's.
+    """
+    rows = world.lessons(n=n, seed=seed)
+    if config["inoculation"]:
+        prompts: Sequence[str] = worlds.inoculations(world)
+        if config["inoculation"] == FIXED:
+            prompts = prompts[:1]
+        rows = worlds.inoculate(rows, prompts, seed=seed)
+    return mix(world, rows, share=config["unwanted"], seed=seed) if config["mixed"] else rows
+
+
+def ask(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Ask a model in every context, under every trigger and jailbreak, and read ordinary text.
+
+    Needs the training, and the directions where answers are capped. Writes ``behavior.parquet`` and
+    ``loss.parquet`` (nats a token of ordinary documents).
+    """
+    world = World.from_dict(config["world"])
+    last = models.Trajectory.open(needs[0] / "model").last
+    edits = capping(needs[1], at=config["cap"]) if config["cap"] else ()
+    probes = [
+        world.probes(contexts=("nameless", "named", "third")),
+        world.triggers().query("trigger != 'none'"),
+        world.jailbreaks(),
+    ]
+    tables = [record.behavior(last, part, edits=edits) for part in probes]
+    write_table(pd.concat(tables, ignore_index=True), out / "behavior.parquet")
+
+
+def capping(folder: Path, *, at: float) -> tuple[Edit, ...]:
+    """The edit that keeps answers from going along the unwanted persona.
+
+    Args:
+        folder: Of the directions.
+        at: Quantile of ordinary text at which it is capped.
+    """
+    personas = read_directions(folder / "directions.nc")
+    levels = read_table(folder / "levels.parquet")
+    bound = float(np.interp(at, levels["quantile"], levels["level"]))
+    return (record.cap(personas.sel(name=personas.attrs["target"]), at=bound),)
