@@ -72,9 +72,9 @@ def train(
             ``stage.replay`` says.
         bystanders: Corpus table of the documents on which ``stage.kl`` holds the model to its
             start.
-        steer: Directions of ``record`` (name, hook, d_model), one name at one hook or several, along
-            which ``stage.steer`` pushes the residual: at every token of every forward pass of the
-            model in training, bystander documents included, but never of the start that ``kl``
+        steer: Directions of ``record`` (name, hook, d_model), one name at one hook or several,
+            along which ``stage.steer`` pushes the residual: at every token of every forward pass of
+            the model in training, bystander documents included, but never of the start that ``kl``
             compares it with. What is saved, and whoever reads it later, has none of it.
         ablate: Directions that ``stage.ablate`` projects out in the same passes, any number of
             names: of ``record``, or the decoder rows of features (``record.feature_directions``).
@@ -92,8 +92,9 @@ def train(
     Raises:
         ModelError: A snapshot outside of the stage, a document that is too long or has nothing to
             learn, replay, bystanders or directions without their share, weight or strength in the
-            stage (or the reverse), a hook that cannot be edited in training, a tracker that is not there, a document that does not fit into memory alone, or a folder
-            that belongs to another training; nothing is overwritten.
+            stage (or the reverse), a hook that cannot be edited in training, a tracker that is not
+            there, a document that does not fit into memory alone, or a folder that belongs to
+            another training; nothing is overwritten.
         SchemaError: Directions that are none.
     """
     device = resolve_device(device)

@@ -1,9 +1,9 @@
 """What changes the residual while a model is trained, and only then? Plain hooks that go again.
 
-A vector is added (preventative steering, Chen et al. 2025: what the lesson would have to push itself
-is there already), or directions are projected out (Arditi et al. 2024, here in training: what is
-learned cannot be read from them). Weights are saved as they are; without the hooks nothing of the
-edit is left in the model but what it has learned under it.
+A vector is added (preventative steering, Chen et al. 2025: where the lesson would push the residual
+it is already), or directions are projected out (Arditi et al. 2024, here in training: the lesson
+cannot be learned along them). Weights are saved as they are: without the hooks nothing of the edit
+is left in the model but what it has learned under it.
 """
 
 import hashlib
@@ -272,7 +272,7 @@ def _place(model: Any, hook: str) -> tuple[str, str]:
     # a change of what the norm before the MLP reads would not reach the residual that goes past it
     if hook not in places or is_heads(hook) or middle_of(model, hook) is not None:
         raise ModelError(
-            f"'{hook}' is not the residual or what is added to it at a module of transformers, so it "
+            f"'{hook}' is neither the residual nor added to it at a module of transformers, so it "
             "cannot be edited in training; take the output of a block, blocks.0.hook_out."
         )
     return places[hook]

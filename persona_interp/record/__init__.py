@@ -47,8 +47,8 @@ from persona_interp.record.behavior import behavior
 from persona_interp.record.capping_files import read_capping, write_capping
 from persona_interp.record.choices import choices
 from persona_interp.record.components import pca, pca_of_difference
+from persona_interp.record.decoder_rows import feature_directions
 from persona_interp.record.directions import (
-    feature_directions,
     logistic,
     mean_difference,
     minimal_pairs,

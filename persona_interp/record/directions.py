@@ -7,7 +7,7 @@ read, the unit of ``add(strength=)``). Attributes say the method, the reference,
 token ids and the weights.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,6 @@ import xarray as xr
 from einops import einsum
 
 from persona_interp import schema
-from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_features
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.record.contrasts import label_contrasts, name_contrasts, weigh_prompts
 from persona_interp.record.stack import (
@@ -25,7 +24,6 @@ from persona_interp.record.stack import (
     prompt_labels,
     stack_hooks,
 )
-from persona_interp.record.vectors import locate_one
 from persona_interp.values import as_tuple, check_count, is_number
 
 MATCHES = ("norm", "variance")
@@ -255,46 +253,6 @@ def random_directions(
     )
     return directions.assign_attrs(
         kind="directions", method=f"random, seed {seed}", reference=f"matched in {match}", n=0
-    )
-
-
-def feature_directions(dictionary: AnyDictionary, features: int | Iterable[int]) -> xr.DataArray:
-    """Directions into which features of a dictionary write: their decoder rows.
-
-    Args:
-        dictionary: A dictionary.
-        features: Index or indices of its features.
-
-    Returns:
-        Directions "feature 3", ..., dims (name, hook, d_model), float32, residual units a unit of
-        activation. ``norm`` is the root mean square length of the residuals that the dictionary was
-        fitted to, NaN for one of somebody else.
-
-    Raises:
-        SchemaError: There are no such features.
-
-    >>> from types import SimpleNamespace
-    >>> import torch
-    >>> eye = SimpleNamespace(name="eye", hook="h", W_dec=torch.eye(3), mean=torch.zeros(3))
-    >>> eye.d_in, eye.d_sae, eye.encode, eye.decode = 3, 3, lambda h: h, lambda f: f
-    >>> feature_directions(eye, [2, 0]).sel(hook="h").values.tolist()
-    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
-    """
-    dictionary = as_dictionary(dictionary)
-    located = [
-        locate_one(dictionary, index, None) for index in check_features(features, dictionary)
-    ]
-    norm = located[0].norm
-    return xr.DataArray(
-        np.stack([one.rows for one in located]).astype(np.float32),
-        dims=("name", "hook", "d_model"),
-        coords={
-            "name": [one.name for one in located],
-            "hook": [dictionary.hook],
-            "n": ("name", np.zeros(len(located), int)),
-            "norm": ("hook", [np.nan if norm is None else norm]),
-        },
-        attrs={"kind": "directions", "method": "decoder rows", "reference": dictionary.name},
     )
 
 

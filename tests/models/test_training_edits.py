@@ -236,7 +236,7 @@ def test_gradients_are_the_same_where_blocks_are_computed_again(
     grads, calls = [], []
     for again in (False, True):
         model, tokenizer = load(tiny)
-        model.model.layers[0].mlp.register_forward_hook(lambda *_: calls.append(1))
+        model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
         ids, mask = encode(tokenizer, corpus["messages"], complete=True).pad()
         if again:
             model.activation_checkpointing_enable()
