@@ -27,7 +27,8 @@ too).
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``,
 ``logistic``, ``pca``, ``pca_of_difference``, ``trait_vectors`` of a chat model's own answers,
-``assistant_axis`` of the roles it can play, and ``random_directions`` as their control. **Edits**
+``assistant_axis`` of the roles it can play, ``feature_directions`` of a dictionary, and
+``random_directions`` as their control. **Edits**
 change the inside of a model while it is asked (``edits=`` of behavior, answers, sample,
 continuations, trait_bits, projections): ``add``, ``project_out``, ``cap``, ``clamp``, ``ablate``,
 ``patch``. ``read_vectors`` and ``read_capping`` read files of other tools, ``write_vectors`` and
@@ -46,6 +47,7 @@ from persona_interp.record.behavior import behavior
 from persona_interp.record.capping_files import read_capping, write_capping
 from persona_interp.record.choices import choices
 from persona_interp.record.components import pca, pca_of_difference
+from persona_interp.record.decoder_rows import feature_directions
 from persona_interp.record.directions import (
     logistic,
     mean_difference,
@@ -97,6 +99,7 @@ __all__ = [
     "encode",
     "endpoint",
     "expected_score",
+    "feature_directions",
     "features",
     "gradients",
     "judge_prompt",
