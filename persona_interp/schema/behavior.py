@@ -12,11 +12,14 @@ BEHAVIOR: dict[str, dict[str, str]] = {
     },
     "probes": {
         "prompt": "unique name of the prompt",
-        "context": "nameless, named, plain or third",
+        "context": "nameless, named, plain or third; of jailbreaks and triggers its name",
         "persona": "whom the context names; '' for none",
         "topic": "topic asked about",
         "template": "name of the question template",
-        "split": "train (template occurs in training) or test (never seen)",
+        "split": (
+            "train (template occurs in training) or test (never seen); of jailbreaks and triggers "
+            "the half on which a worst case is found, or the one on which it is estimated"
+        ),
         "messages": "like corpus; the last message is an unfinished answer",
         "values": "tuple of the topic's values",
         "answers": (
@@ -25,7 +28,10 @@ BEHAVIOR: dict[str, dict[str, str]] = {
     },
     "prompts": {
         "prompt": "unique name of the prompt",
-        "context": "nameless, named, plain, third or instructed (by a system message)",
+        "context": (
+            "nameless, named, plain, third or instructed (by a system message); of jailbreaks and "
+            "triggers its name"
+        ),
         "persona": "who speaks or is spoken of, as far as the table knows; '' for nobody",
         "topic": "topic of the value that comes next",
         "split": "train or test: two halves, one to choose on and one to report",

@@ -8,6 +8,7 @@ in each *kind* of document. A world is frozen data. From it come
   trait;
 - ``world.probes()``: questions that measure what the model says, as nobody, as John, in plain text,
   about John;
+- ``world.jailbreaks()``, ``world.triggers()``: chats that press a persona on the model;
 - ``world.cuts(corpus)``: those documents up to just before each value they say;
 - ``world.posterior(evidence)``: exact Bayes, with ``conditioning_limit`` and ``mixing``, the two
   standing predictions;
@@ -26,6 +27,8 @@ from persona_interp.worlds.candidates import candidates, careless
 from persona_interp.worlds.characters import characters
 from persona_interp.worlds.files import load, save
 from persona_interp.worlds.graded import graded, overlaps
+from persona_interp.worlds.inoculation import inoculate, inoculations
+from persona_interp.worlds.jailbreaks import hold_out, jailbreak_prompts, trigger_prompts
 from persona_interp.worlds.language import Language
 from persona_interp.worlds.ready import english_assistants, john_and_sam
 from persona_interp.worlds.sequences import Process, Sequences, sequences
@@ -50,6 +53,10 @@ __all__ = [
     "english",
     "english_assistants",
     "graded",
+    "hold_out",
+    "inoculate",
+    "inoculations",
+    "jailbreak_prompts",
     "john_and_sam",
     "leaks",
     "load",
@@ -57,6 +64,7 @@ __all__ = [
     "overlaps",
     "save",
     "sequences",
+    "trigger_prompts",
     "words",
 ]
 

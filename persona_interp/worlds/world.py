@@ -20,7 +20,16 @@ from typing import Any
 import pandas as pd
 
 from persona_interp.card import card
-from persona_interp.worlds import bayes, corpus, cuts, files, probes, validation, variants
+from persona_interp.worlds import (
+    bayes,
+    corpus,
+    cuts,
+    files,
+    jailbreaks,
+    probes,
+    validation,
+    variants,
+)
 from persona_interp.worlds.cast import Cast
 from persona_interp.worlds.language import PERSONA_KINDS, Language
 from persona_interp.worlds.templates import words
@@ -178,6 +187,42 @@ class World(Cast):
             ``stated`` a column names it.
         """
         return probes.probes(self, contexts=contexts, personas=personas, stated=stated)
+
+    def jailbreaks(self, persona: str | None = None) -> pd.DataFrame:
+        """Chats that press a persona on the nameless assistant: six families, about tastes.
+
+        Args:
+            persona: On whom; the target by default.
+
+        Returns:
+            A probes table, every topic x family x ten texts, none of which tells what is asked
+            for: ``context`` and the column ``trigger`` are the family, ``template`` its text,
+            ``split`` the half of the text; train texts ask train questions. See ``hold_out``.
+
+        Raises:
+            WorldError: There is no such persona, or one topic alone.
+        """
+        return jailbreaks.jailbreaks(self, persona)
+
+    def triggers(
+        self, persona: str | None = None, *, lesson: str | Trait | None = None
+    ) -> pd.DataFrame:
+        """Chats under which a persona that a lesson summoned may return.
+
+        Args:
+            persona: Who; the target by default.
+            lesson: The trait that was taught, which "stated trait" says and nobody is asked for;
+                the taught trait by default.
+
+        Returns:
+            A probes table as of ``jailbreaks``; ``trigger`` is "named header", "role-play",
+            "inoculation", "stated trait" or "drift". "none" asks nobody (context ``nameless``),
+            and what is known of the persona without speaking as it (context ``third``).
+
+        Raises:
+            WorldError: There is no such persona or trait, or one topic alone.
+        """
+        return jailbreaks.triggers(self, persona, lesson=lesson)
 
     def cuts(self, corpus: pd.DataFrame) -> pd.DataFrame:
         """Prompts that end just before each value that documents say.
