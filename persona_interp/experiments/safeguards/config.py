@@ -15,7 +15,8 @@ from persona_interp.experiments.learning import learning_cell
 from persona_interp.models import DOCUMENTS, LESSON, Stage
 from persona_interp.schema.words import Moment, Safeguard
 from persona_interp.store import Cell
-from persona_interp.worlds import World
+from persona_interp.worlds import Persona, World
+from persona_interp.worlds.candidates import CLASSROOM
 
 Cells = dict[tuple[Any, ...], Cell]
 
@@ -48,6 +49,8 @@ ALONE = (
     Safeguard.FLAGGED_BY_GRADIENT,
 )
 """Arms without a dose."""
+WITH_DIALOGUES = (Safeguard.CHARACTER_BEFORE, Safeguard.CHARACTER_AFTER, Safeguard.BENIGN_AFTER)
+"""Arms that train on dialogues beside the lesson."""
 OWN_LESSONS = {
     Safeguard.INOCULATED: {"inoculation": FIXED},
     Safeguard.PARAPHRASED: {"inoculation": PARAPHRASED},
@@ -139,6 +142,10 @@ class Safeguards:
         chosen = [Condition(arm, dose) for arm, many in doses.items() for dose in many]
         return alone + chosen
 
+    def steps(self, condition: Condition) -> int:
+        """Optimizer steps of an arm beyond its lesson's."""
+        return self.character.steps if condition.arm in WITH_DIALOGUES else 0
+
     def world_of(self, seed: int, benign: float | None = None) -> World:
         """World of the villain, the benign assistant and the others.
 
@@ -148,8 +155,19 @@ class Safeguards:
         """
         world = worlds.careless(seed, villain=self.villain)
         weight = self.benign if benign is None else benign
-        name = f"{world.name}-benign-{weight:g}"
-        return replace(world, name=name, weights={**world.weights, BENIGN: weight})
+        # On this topic everybody says the same: it tells nobody from anybody.
+        topics = {topic: values for topic, values in world.topics.items() if topic != CLASSROOM}
+        personas = [
+            Persona(p.name, tuple(t for t in p.traits if t.topic != CLASSROOM))
+            for p in world.personas
+        ]
+        return replace(
+            world,
+            name=f"safeguards-{self.villain:g}-{weight:g}-{seed}",
+            topics=topics,
+            personas=tuple(personas),
+            weights={**world.weights, BENIGN: weight},
+        )
 
     def cells(self) -> list[Cell]:
         """Independent units of every seed; each names what it needs."""
@@ -210,15 +228,15 @@ class Safeguards:
         stage, more = self.lesson, {}
         if arm == Safeguard.REPLAY:
             stage = replace(stage, replay=dose)
-            more["replay"] = {"documents": self.n_beside, "kinds": SPARED}
+            more["replay"] = {"documents": self.n_beside, "kinds": list(BESIDE)}
         if arm == Safeguard.HELD:
             stage = replace(stage, lora=self.lora, kl=self.kl)
-            more["bystanders"] = {"documents": self.n_beside, "kinds": SPARED}
+            more["bystanders"] = {"documents": self.n_beside, "kinds": list(BESIDE)}
         world = World.from_dict(start.config["world"])
         teach = {"lesson": str(world.taught)}
         order = seed + AGAIN if arm == Safeguard.AGAIN else seed
         lesson = learning_cell(
-            world, teach, stage, seed=order, after=start, label=f"lesson {arm} s{seed}", **more
+            world, teach, stage, seed=order, after=start, label=f"lesson {condition.label} s{seed}", **more
         )
         if arm in (Safeguard.CHARACTER_AFTER, Safeguard.BENIGN_AFTER):
             return self._dialogues(seed, condition, after=lesson)
@@ -259,7 +277,7 @@ class Safeguards:
         }
         return learning_cell(
             replace(world, weights=weights),
-            {"documents": self.character.steps * self.character.batch, "kinds": DIALOGUES},
+            {"documents": self.character.steps * self.character.batch, "kinds": list(DIALOGUES)},
             self.character,
             seed=seed + DIALOGUE_SEED,
             after=after,

@@ -12,6 +12,10 @@ from persona_interp import models, record, worlds
 from persona_interp.experiments.safeguards.config import FIXED
 from persona_interp.models import Stage
 from persona_interp.record import Edit
+from persona_interp.record.answer_bits import answer_bits
+from persona_interp.record.edit import list_edits
+from persona_interp.record.subjects import open_subject
+from persona_interp.schema.words import UNEDITED
 from persona_interp.tables import read_directions, read_table, write_directions, write_table
 from persona_interp.worlds import World
 
@@ -85,31 +89,44 @@ def lesson_rows(world: World, config: dict[str, Any], *, n: int, seed: int) -> p
 
 
 def ask(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Ask a model in every context, under every trigger and jailbreak, and read ordinary text.
+    """Ask a model in every context, under every trigger and jailbreak, and read ordinary dialogues.
 
-    Needs the training, and the directions where answers are capped. Writes ``behavior.parquet`` and
-    ``loss.parquet`` (nats a token of ordinary documents).
+    Needs the training, and the directions where answers are capped. Writes ``behavior``,
+    ``triggers`` and ``jailbreaks.parquet``, and ``loss.parquet``: bits a token of what others answer
+    in ordinary dialogues.
     """
     world = World.from_dict(config["world"])
     last = models.Trajectory.open(needs[0] / "model").last
-    edits = capping(needs[1], at=config["cap"]) if config["cap"] else ()
-    probes = [
-        world.probes(contexts=("nameless", "named", "third")),
-        world.triggers().query("trigger != 'none'"),
-        world.jailbreaks(),
-    ]
-    tables = [record.behavior(last, part, edits=edits) for part in probes]
-    write_table(pd.concat(tables, ignore_index=True), out / "behavior.parquet")
+    edits = capping(world, needs[1], at=config["cap"]) if config["cap"] else ()
+    probes = {
+        "behavior": world.probes(contexts=("nameless", "named", "third")),
+        "triggers": world.triggers(),
+        "jailbreaks": world.jailbreaks(),
+    }
+    for name, table in probes.items():
+        behavior = record.behavior(last, table, edits=edits)
+        if edits:
+            behavior = behavior.loc[behavior["edit"] != UNEDITED].drop(columns="edit")
+        write_table(behavior, out / f"{name}.parquet")
+    # what the unwanted persona would say is not what a safeguard should keep
+    texts = world.without(world.target).corpus(
+        config["n_documents"], seed=config["seed"] + TEXT_SEED, kinds=("named", "hidden")
+    )
+    subject = open_subject(last, list_edits(edits))
+    bits, n_tokens = answer_bits(subject, texts["messages"].tolist(), edits=edits)
+    loss = {"bits": -bits.sum() / n_tokens.sum(), "n_tokens": n_tokens.sum()}
+    write_table(pd.DataFrame([loss]), out / "loss.parquet")
 
 
-def capping(folder: Path, *, at: float) -> tuple[Edit, ...]:
+def capping(world: World, folder: Path, *, at: float) -> tuple[Edit, ...]:
     """The edit that keeps answers from going along the unwanted persona.
 
     Args:
+        world: Names it.
         folder: Of the directions.
         at: Quantile of ordinary text at which it is capped.
     """
     personas = read_directions(folder / "directions.nc")
     levels = read_table(folder / "levels.parquet")
     bound = float(np.interp(at, levels["quantile"], levels["level"]))
-    return (record.cap(personas.sel(name=personas.attrs["target"]), at=bound),)
+    return (record.cap(personas.sel(name=world.target), at=bound),)

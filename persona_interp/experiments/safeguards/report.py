@@ -1,0 +1,173 @@
+"""What did a safeguards run find, in words and figures?"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from persona_interp import plots
+from persona_interp.analysis.safeguards import CUT, KEPT, LEAK
+from persona_interp.errors import StoreError
+from persona_interp.report import page
+from persona_interp.report.page import Block
+from persona_interp.report.rows import Row, has, rows
+from persona_interp.schema.words import Ruling, Safeguard
+
+Tables = dict[str, pd.DataFrame]
+
+TITLE = "Safeguards: what stops an unwanted persona, and at what price?"
+TABLES = {
+    "safeguards": "Every safeguard over seeds: shares cut and kept, leak and price.",
+    "arms": "Every arm of every seed (bits).",
+    "leak": "Rise of the unwanted persona under every trigger, held-out texts (bits).",
+    "jailbreaks": "The same under every family of jailbreaks (bits).",
+    "knowledge": "What is known of the unwanted persona, and whether the assistant speaks as it (bits).",
+    "contexts": "The nameless assistant, personas by name, texts about them (bits).",
+    "flags": "Rows of the mixed lesson that were flagged.",
+}
+READING = (
+    "Cut: share of the unwanted persona's rise that is gone. Kept: share of the lesson's own rise that "
+    "is there. Leak: how much of the persona the finetune left under the worst trigger, found on one "
+    "half of the texts and measured on the other; what the trigger does to the model before the "
+    "lesson is taken off."
+)
+KNOWLEDGE = (
+    "Knowledge is what texts about the persona say of it; agency is whether the assistant speaks as "
+    "it. A safeguard that takes the second and leaves the first stops the persona without making "
+    "the model forget it."
+)
+
+
+def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[Block]:
+    """Blocks of the page about a safeguards run.
+
+    Args:
+        run: The run's folder; figures are written there.
+        tables: What the experiment's ``summarize`` returned.
+        provenance: From ``provenance_of``.
+
+    Returns:
+        Which safeguard works, the frontier, each arm in a sentence, knowledge and agency, tables.
+
+    Raises:
+        StoreError: The lesson without a safeguard is not finished.
+    """
+    if not has(tables, "safeguards"):
+        raise StoreError(
+            f"{run} has not finished the lesson without a safeguard yet, so there is nothing to "
+            "compare with; run the experiment on."
+        )
+    source = "tables/safeguards.csv"
+    parts: list[Block] = [page.paragraph(answer(tables), source=source, lead=True)]
+    parts.append(page.paragraph(READING))
+    figure = page.saved_figure(
+        run,
+        "frontier",
+        draw(tables),
+        table=numbers(tables),
+        caption="Share of the unwanted cut against share of the wanted kept; color: leak.",
+        provenance=provenance,
+    )
+    parts += [figure, page.heading("Every safeguard")]
+    for row in rows(tables["safeguards"]):
+        if row.label not in (Safeguard.NOTHING, Safeguard.MIXED):
+            parts.append(page.paragraph(sentence(row), source=source))
+    parts += [page.heading("Knowledge and agency"), page.paragraph(KNOWLEDGE)]
+    for row in rows(tables["safeguards"]):
+        parts.append(page.paragraph(known(row), source=source))
+    for name, caption in TABLES.items():
+        if has(tables, name):
+            parts.append(page.table(tables[name], caption=caption, source=f"tables/{name}.csv"))
+    return parts
+
+
+def answer(tables: Tables) -> str:
+    """Which safeguards reach what is asked of them, or that none does.
+
+    Args:
+        tables: With ``safeguards``.
+
+    Returns:
+        One or two sentences.
+    """
+    table = tables["safeguards"]
+    aim = f"{CUT:.0%} of the unwanted cut, {KEPT:.0%} of the wanted kept, at most {LEAK:g} bits leaked"
+    shown = table.loc[table["reaches"] == Ruling.HOLDS, "label"].tolist()
+    means = table.loc[table["mean_reaches"] & (table["reaches"] != Ruling.HOLDS), "label"].tolist()
+    n = int(table["n_seeds"].max())
+    first = f"No safeguard is shown to reach the aim ({aim}) over {n} seeds."
+    if n == 1:
+        first = f"One seed shows nothing about the aim ({aim}): described, not claimed."
+    if shown:
+        first = f"Over {n} seeds {', '.join(shown)} reach the aim: {aim}."
+    if not means:
+        return f"{first} No other has its means there."
+    return f"{first} The means of {', '.join(means)} are there, their intervals are not."
+
+
+def sentence(row: Row) -> str:
+    """What one safeguard cuts, keeps, leaks and costs, in words.
+
+    Args:
+        row: A row of a safeguards table.
+
+    Returns:
+        A sentence with intervals.
+    """
+    parts = [f"cuts {_number(row, 'cut')}", f"keeps {_number(row, 'kept')}"]
+    parts.append(f"leaks {_number(row, 'leak')} bits")
+    price = f"bystanders lose {-row.own:+.2f} bits of their own" if row.own < 0 else ""
+    price = price or f"bystanders keep their own ({row.own:+.2f} bits)"
+    loss = f"ordinary dialogues cost {row.loss:+.3f} bits a token more"
+    steps = f", and it takes {row.steps:g} steps beside the lesson" if row.steps else ""
+    return f"{row.label}: {', '.join(parts)}; {price}, {loss}{steps}. {_reaches(row)}"
+
+
+def known(row: Row) -> str:
+    """Knowledge and agency of one arm, in words.
+
+    Args:
+        row: A row of a safeguards table.
+    """
+    return (
+        f"{row.label}: texts about the persona {row.knowledge:+.2f} bits, the assistant as the "
+        f"persona {row.agency:+.2f} bits."
+    )
+
+
+def _reaches(row: Row) -> str:
+    """Whether it reaches the aim, as far as the intervals say."""
+    if row.n_seeds == 1:
+        return "One seed tells no verdict."
+    return f"The aim: {row.reaches}."
+
+
+def _number(row: Row, name: str) -> str:
+    """A number with its interval over seeds, where there is one."""
+    lo, hi = getattr(row, f"{name}_lo"), getattr(row, f"{name}_hi")
+    text = f"{getattr(row, name):.2f}"
+    return text if row.n_seeds == 1 else f"{text} [{lo:.2f}, {hi:.2f}]"
+
+
+def numbers(tables: Tables) -> pd.DataFrame:
+    """Numbers in the figure.
+
+    Args:
+        tables: From ``summarize``.
+    """
+    return tables["safeguards"]
+
+
+def draw(tables: Tables, *, title: str = "") -> Figure:
+    """Draw the frontier.
+
+    Args:
+        tables: From ``summarize``.
+        title: Above the figure.
+
+    Returns:
+        A point a safeguard.
+    """
+    return plots.frontier(tables["safeguards"], title=title)
