@@ -7,8 +7,9 @@ predictions. Features get the same treatment in ``feature_shift``, with a null; 
 ``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``,
 beside their ``rivals``, and by their strength in ``sweep``; a lesson beside other lessons in
 ``effects`` and ``roles``; everything recorded along a training in ``over_checkpoints``.
-``score`` says which features know a persona (``top``), ``baselines`` and ``pairs`` whether simpler
-``readouts`` know as much, ``contexts`` how far a lesson spreads.
+``flags`` says which rows of a data set would pull towards a persona, and ``flag_quality`` how many
+of the flags are right. ``score`` says which features know a persona (``top``), ``baselines`` and
+``pairs`` whether simpler ``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (t interval over templates)
 - about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features
@@ -37,6 +38,7 @@ from persona_interp.analysis.effects import effects
 from persona_interp.analysis.emergent import misaligned_share
 from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, lasting_effect
 from persona_interp.analysis.features import feature_shift
+from persona_interp.analysis.flags import drop_flagged, flag_quality, flags
 from persona_interp.analysis.latent_scaling import latent_scaling
 from persona_interp.analysis.logodds import logodds
 from persona_interp.analysis.misalignment import misalignment
@@ -98,6 +100,7 @@ __all__ = [
     "cosine_against_cooccurrence",
     "cosine_map",
     "direction_shift",
+    "drop_flagged",
     "ed50",
     "effective_answers",
     "effects",
@@ -106,6 +109,8 @@ __all__ = [
     "evidence_to_reach",
     "expected_contrast",
     "feature_shift",
+    "flag_quality",
+    "flags",
     "judge_fitness",
     "lasting_effect",
     "latent_scaling",

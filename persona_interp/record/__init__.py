@@ -23,7 +23,8 @@ too).
 - ``divergence``, ``likelihood``: continuations and probability of the same text under another name.
 - ``added_kl``: divergence of the next token when a direction is added.
 - ``drift``: divergence of a checkpoint's next token from its base's, by whose words.
-- ``gradients``: whether two texts would pull the weights the same way.
+- ``gradients``: whether two texts would pull the weights the same way. ``gradient_pull``: which
+  rows of a data set would pull them where some text does.
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``,
 ``logistic``, ``pca``, ``pca_of_difference``, ``trait_vectors`` of a chat model's own answers,
@@ -68,6 +69,7 @@ from persona_interp.record.local_judge import LocalJudge
 from persona_interp.record.profile import profile
 from persona_interp.record.projections import projections
 from persona_interp.record.pull import projection_difference
+from persona_interp.record.row_gradients import gradient_pull
 from persona_interp.record.samples import sample
 from persona_interp.record.solution import solution
 from persona_interp.record.sweep import sweep
@@ -101,6 +103,7 @@ __all__ = [
     "expected_score",
     "feature_directions",
     "features",
+    "gradient_pull",
     "gradients",
     "judge_prompt",
     "judgments",
