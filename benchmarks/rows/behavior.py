@@ -19,6 +19,7 @@ BEFORE, MOVED = -2.0, 2.0
 COMMON = 0.7
 """Share of the variance of templates that they have before as well as after."""
 WORLD = world()
+TRIGGERS = ("drift", "role-play", "named header")
 FEW_SPEAKERS = ("", "p0", "p1", "p2", "p3")
 VALUES = 4
 RUNS, FEW = 50, 5
@@ -101,6 +102,40 @@ def _worst(rng: np.random.Generator, *, templates: int, over: str) -> Outcome:
     table = table.assign(arm="run " + table["seed"].astype(str), seed=0)
     table = analysis.worst_case(table, WORLD)
     table = table.loc[table["over"] == over]
+    return coverage(table["lo"], table["hi"], 1.0)
+
+
+def _leak(rng: np.random.Generator, *, seeds: int, trigger: str) -> Outcome:
+    """p0's values rise by 1 bit under every trigger, differently from template or seed to another.
+
+    Three triggers of ten templates; no trigger is worse than another.
+    """
+    offsets = template_effects(rng, (FEW * seeds, 1, len(TRIGGERS), 5, 10), sd=LARGE)
+    if seeds > 1:
+        offsets = offsets + LARGE * rng.standard_normal((FEW * seeds, 1, 1, 1, 1))
+    before = np.full(offsets.shape, -1.0)
+    odds = np.concatenate([before, before + 1.0 + offsets], axis=1)
+    table = behavior(odds_to_weights(odds, VALUES), WORLD, speakers=TRIGGERS)
+    table = table.assign(trigger=table["persona"], persona="", context=table["persona"])
+    table["template"] = table["trigger"] + table["template"]
+    table = table.assign(arm="run " + (table["seed"] // seeds).astype(str))
+    table = analysis.leak(table.assign(seed=table["seed"] % seeds), WORLD)
+    table = table.loc[table["trigger"] == trigger]
+    return coverage(table["lo"], table["hi"], 1.0)
+
+
+def _knowledge(rng: np.random.Generator, *, seeds: int) -> Outcome:
+    """What is told about p0 rises by 1 bit, differently from seed to seed and by template."""
+    offsets = template_effects(rng, (FEW * seeds, 1, 2, 5, 10), sd=LARGE)
+    if seeds > 1:
+        offsets = offsets + LARGE * rng.standard_normal((FEW * seeds, 1, 2, 1, 1))
+    before = np.full(offsets.shape, -1.0)
+    odds = np.concatenate([before, before + 1.0 + offsets], axis=1)
+    table = behavior(odds_to_weights(odds, VALUES), WORLD, speakers=("", "p0"))
+    table = table.assign(context=table["context"].replace("named", "third"))
+    table = table.assign(arm="run " + (table["seed"] // seeds).astype(str))
+    table = analysis.knowledge(table.assign(seed=table["seed"] % seeds), WORLD)
+    table = table.loc[table["quantity"] == "knowledge"]
     return coverage(table["lo"], table["hi"], 1.0)
 
 
@@ -224,6 +259,26 @@ ROWS = [
             FEW,
         )
         for over, n in (("persona", 10), ("trait", 10))
+    ),
+    *(
+        Row(
+            "leak.leak",
+            f"{trigger}, {n} seed{'s' if n > 1 else ''}",
+            partial(_leak, seeds=n, trigger=trigger),
+            300,
+            FEW,
+        )
+        for trigger, n in (("drift", 1), ("worst", 1), ("drift", 3), ("worst", 3))
+    ),
+    *(
+        Row(
+            "knowledge.knowledge",
+            f"{n} seed{'s' if n > 1 else ''}",
+            partial(_knowledge, seeds=n),
+            300,
+            FEW,
+        )
+        for n in (1, 3)
     ),
     *(
         Row(

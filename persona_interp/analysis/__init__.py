@@ -10,6 +10,9 @@ beside their ``rivals``, and by their strength in ``sweep``; a lesson beside oth
 ``flags`` says which rows of a data set would pull towards a persona, and ``flag_quality`` how many
 of the flags are right. ``score`` says which features know a persona (``top``), ``baselines`` and
 ``pairs`` whether simpler ``readouts`` know as much, ``contexts`` how far a lesson spreads.
+``score`` says which features know a persona (``top``), ``baselines`` and ``pairs`` whether simpler
+``readouts`` know as much, ``contexts`` how far a lesson spreads, ``leak`` under which triggers a
+persona comes back, ``knowledge`` what is known of it apart from who speaks.
 
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (t interval over templates)
 - about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features
@@ -34,12 +37,15 @@ from persona_interp.analysis.directions import direction_shift, refit
 from persona_interp.analysis.distance import answer_distance
 from persona_interp.analysis.documents import parts
 from persona_interp.analysis.dose import ed50, slopes
+from persona_interp.analysis.drift import drift_by_turn
 from persona_interp.analysis.effects import effects
 from persona_interp.analysis.emergent import misaligned_share
 from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, lasting_effect
 from persona_interp.analysis.features import feature_shift
 from persona_interp.analysis.flags import drop_flagged, flag_quality, flags
+from persona_interp.analysis.knowledge import knowledge
 from persona_interp.analysis.latent_scaling import latent_scaling
+from persona_interp.analysis.leak import leak
 from persona_interp.analysis.logodds import logodds
 from persona_interp.analysis.misalignment import misalignment
 from persona_interp.analysis.mixing import mixing_weight
@@ -100,6 +106,7 @@ __all__ = [
     "cosine_against_cooccurrence",
     "cosine_map",
     "direction_shift",
+    "drift_by_turn",
     "drop_flagged",
     "ed50",
     "effective_answers",
@@ -112,8 +119,10 @@ __all__ = [
     "flag_quality",
     "flags",
     "judge_fitness",
+    "knowledge",
     "lasting_effect",
     "latent_scaling",
+    "leak",
     "logodds",
     "measure",
     "measurements",

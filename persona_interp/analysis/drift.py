@@ -1,10 +1,10 @@
-"""How far has a checkpoint's next token drifted from its base's, on whose words?"""
+"""How far has a checkpoint drifted: its next token from its base's, a chat along a direction?"""
 
 import pandas as pd
 
 from persona_interp import schema
 from persona_interp.analysis.stats import t_interval
-from persona_interp.errors import SchemaError
+from persona_interp.errors import SchemaError, unknown
 
 
 def kl_by_role(drift: pd.DataFrame) -> pd.DataFrame:
@@ -37,3 +37,46 @@ def kl_by_role(drift: pd.DataFrame) -> pd.DataFrame:
         row |= {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "n": n}
         rows.append({**row, "n_tokens": part["n_tokens"].sum()})
     return pd.DataFrame(rows)
+
+
+def drift_by_turn(projections: pd.DataFrame, *, role: str = "assistant") -> pd.DataFrame:
+    """How far along each direction chats have gone by each turn, from their first (residual units).
+
+    Along ``record.assistant_axis`` a negative number says that the speaker has moved away from the
+    assistant (persona drift, Lu et al. 2026). What the first turn has is taken from the later ones
+    of the same chat: the zero of a projection means nothing.
+
+    Args:
+        projections: Of ``record.projections`` with ``turns=True``.
+        role: Whose turns.
+
+    Returns:
+        A drift_by_turn table, one row a checkpoint (and edit), direction, hook and turn of this
+        role: ``turn`` (from 1, among those of the role), ``estimate`` (mean over chats that get
+        that far) with ``lo``, ``hi`` (95 %, t over chats), ``n`` chats. The first turn is 0.
+
+    Raises:
+        SchemaError: No table of turns, or none of this role.
+
+    >>> rows = pd.DataFrame({"prompt": ["p", "p", "q", "q"], "turn": [1, 3, 1, 3]})
+    >>> rows = rows.assign(projection=[5.0, 4.0, 2.0, 0.0], checkpoint="a", role="assistant")
+    >>> table = drift_by_turn(rows.assign(name="assistant", hook="h", n_tokens=3))
+    >>> table[["turn", "estimate", "n"]].values.tolist()
+    [[1.0, 0.0, 2.0], [2.0, -1.5, 2.0]]
+    """
+    schema.require(projections, "turn", "role")
+    rows = schema.check(projections, "projections")
+    rows = rows.loc[rows["role"] == role].sort_values("turn", kind="stable")
+    if rows.empty:
+        raise SchemaError(unknown("role", role, projections["role"].unique()))
+    by = [c for c in ("checkpoint", "edit", "name", "hook") if c in rows]
+    chats = rows.groupby([*by, "prompt"], sort=False)
+    first = chats["projection"].transform("first")
+    rows = rows.assign(moved=rows["projection"] - first, turn=chats.cumcount() + 1)
+    table = []
+    for key, turns in rows.groupby([*by, "turn"], sort=False):
+        interval = t_interval(turns["moved"])
+        place = dict(zip([*by, "turn"], key, strict=True))
+        table.append({**place, **interval.row(), "n": interval.n})
+    table = pd.DataFrame(table).sort_values([*by, "turn"], kind="stable", ignore_index=True)
+    return schema.check(table, "drift_by_turn")

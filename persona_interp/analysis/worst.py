@@ -7,7 +7,7 @@ measurements and *estimated* on the other.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -82,6 +82,52 @@ def worst_case(
     return schema.check(pd.DataFrame(rows), "worst")
 
 
+class Worst(NamedTuple):
+    """The case whose shift was largest where it was sought.
+
+    Attributes:
+        case: What names it.
+        selection: Its mean shift there (bits).
+        rows: Its measurements on the other half.
+        n_cases: Cases it was chosen from.
+    """
+
+    case: tuple[Any, ...]
+    selection: float
+    rows: pd.DataFrame
+    n_cases: int
+
+
+def find_worst(cells: pd.DataFrame, names: list[str], *, half: str = "half") -> Worst | None:
+    """The worst case of one half of the measurements, with those of the other half.
+
+    Args:
+        cells: One row a measurement, its ``shift`` (bits) in a column.
+        names: Columns that name a case.
+        half: Column of the half: 0 where the worst is found, 1 where it is estimated.
+
+    Returns:
+        The case; None where there is one case alone, or one half.
+
+    >>> rows = [("a", 0, 1.0), ("b", 0, 2.0), ("a", 1, 1.0), ("b", 1, 0.5)]
+    >>> worst = find_worst(pd.DataFrame(rows, columns=["who", "half", "shift"]), ["who"])
+    >>> worst.case, worst.selection, worst.rows["shift"].tolist()
+    (('b',), 2.0, [0.5])
+    """
+    if set(cells[half]) != {0, 1}:
+        return None  # nothing to find it on, or to estimate it with
+    means: Any = cells.groupby([half, *names], sort=False)["shift"].mean()
+    first, second = means.loc[0], means.loc[1]
+    cases = first.index.intersection(second.index)
+    if len(cases) < 2:
+        return None  # one case is not the worst of anything
+    case = first.loc[cases].idxmax()
+    if not isinstance(case, tuple):
+        case = (case,)
+    rows = cells.loc[(cells[half] == 1) & (cells[names] == list(case)).all(axis=1)]
+    return Worst(case, float(first.loc[cases].max()), rows, len(cases))
+
+
 def _shifts(
     behavior: pd.DataFrame,
     world: World | Mapping[int, World],
@@ -142,25 +188,17 @@ def _leaks(world: World, taught: str | Trait | None) -> dict[str, set[str]]:
 def _worst(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The worst persona, trait, seed, paraphrase and prompt of one group of runs."""
     for over, (names, half) in OVER.items():
-        means: Any = cells.groupby([half, *names], sort=False)["shift"].mean()
-        if set(cells[half]) != {0, 1}:
-            continue  # nothing to find it on, or to estimate it with
-        first, second = means.loc[0], means.loc[1]
-        cases = first.index.intersection(second.index)
-        if len(cases) < 2:
-            continue  # one case is not the worst of anything
-        case = first.loc[cases].idxmax()
-        if not isinstance(case, tuple):
-            case = (case,)
-        rows = cells.loc[(cells[half] == 1) & (cells[names] == list(case)).all(axis=1)]
-        interval = cluster_interval(rows["shift"], rows[CLUSTERS[half]])
+        found = find_worst(cells, names, half=half)
+        if found is None:
+            continue
+        interval = cluster_interval(found.rows["shift"], found.rows[CLUSTERS[half]])
         averages: Any = cells.groupby(names, sort=False)["shift"].mean()
         yield {
             "over": over,
-            "who": " ".join(str(part) for part in case if str(part)),
-            "selection": float(first.loc[cases].max()),
+            "who": " ".join(str(part) for part in found.case if str(part)),
+            "selection": found.selection,
             **interval.row(),
             "n": interval.n,
             "average": float(averages.mean()),
-            "n_cases": len(cases),
+            "n_cases": found.n_cases,
         }

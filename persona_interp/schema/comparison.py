@@ -114,6 +114,41 @@ COMPARISON: dict[str, dict[str, str]] = {
         ),
         "n_tokens": "tokens compared",
     },
+    "drift_by_turn": {
+        "checkpoint": "label of the checkpoint",
+        "name": "name of the direction",
+        "hook": "canonical name of the hook",
+        "turn": "number of the turn among those of the role, from 1",
+        "estimate": f"projection minus that of the chat's first such turn ({Unit.RESIDUAL})",
+        "lo": "lower end of the 95 % interval over chats",
+        "hi": "upper end",
+        "n": "chats that get that far",
+    },
+    "leak": {
+        "trigger": (
+            "as in World.triggers; 'average' over all but none, 'worst' the one that leaked most "
+            "on the train texts"
+        ),
+        "who": "of 'worst' the trigger",
+        "selection": f"leak on the train texts ({Unit.BITS})",
+        "before": f"mean log odds of the persona's untaught traits, test texts ({Unit.BITS})",
+        "after": f"the same after ({Unit.BITS})",
+        "estimate": f"after minus before under the same trigger, test texts ({Unit.BITS})",
+        "lo": "lower end of the 95 % interval over the units",
+        "hi": "upper end",
+        "unit": "seeds; of a single seed templates, of 'average' triggers",
+        "n": "number of units",
+    },
+    "knowledge": {
+        "quantity": "knowledge (told about the persona), agency (the nameless assistant speaks)",
+        "before": f"mean log odds of the persona's untaught traits before ({Unit.BITS})",
+        "after": f"the same after ({Unit.BITS})",
+        "estimate": f"after minus before ({Unit.BITS})",
+        "lo": "lower end of the 95 % interval over the units",
+        "hi": "upper end",
+        "unit": "seeds, or templates of a single seed",
+        "n": "number of units",
+    },
     "distance": {
         "checkpoint": "label of the checkpoint",
         "role": f"{Role.AGAIN} (the floor), {Role.TUNED} or {Role.CONTROL}",

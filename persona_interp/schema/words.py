@@ -12,6 +12,7 @@ from enum import StrEnum
 ALPHA = 0.05
 """Level at which anything is claimed: of a p, or of a q after correction."""
 UNEDITED = "none"  # the column ``edit`` of answers that no edit has touched
+NO_TRIGGER = "none"  # the column ``trigger`` of chats that press no persona
 GENERATED = "generated"  # where an edit is on: at tokens of the answer, drawn or given
 DTYPE_CHOICE = "dtype_choice"  # the key of ``run.json`` that says why a run has its precision
 SURPRISAL = "bits_per_token"  # the quantity of a sweep that is no trait

@@ -14,6 +14,7 @@ import pandas as pd
 
 from persona_interp import schema
 from persona_interp.errors import WorldError, excerpt
+from persona_interp.schema.words import NO_TRIGGER
 from persona_interp.values import as_tuple
 from persona_interp.worlds.probes import probes
 from persona_interp.worlds.scripts import INOCULATION, Script, families, scripts, vocabulary
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from persona_interp.worlds.world import World
 
 TRIGGERS = ("named header", "role-play", INOCULATION, "stated trait", "drift")
-NO_TRIGGER = "none"
 OTHERS = ("ev", "fw", "gx", "hy")
 """Slots of the other topics, each with that of what the persona holds of it."""
 PROMPT_COLUMNS = [*schema.TABLES["prompts"], "template", "trigger", "question"]

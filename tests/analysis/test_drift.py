@@ -1,9 +1,10 @@
-"""Divergence by role: a mean over conversations, each counted once."""
+"""Divergence by role: a mean over conversations, each counted once. Turns: from the first."""
 
 import pandas as pd
 import pytest
 
-from persona_interp.analysis.drift import kl_by_role
+from persona_interp import schema
+from persona_interp.analysis.drift import drift_by_turn, kl_by_role
 from persona_interp.errors import SchemaError
 
 DRIFT = pd.DataFrame(
@@ -26,3 +27,22 @@ def test_the_mean_is_over_conversations_by_role() -> None:
 def test_a_conversation_that_is_there_twice_is_refused() -> None:
     with pytest.raises(SchemaError, match="there twice"):
         kl_by_role(pd.concat([DRIFT, DRIFT.iloc[:1]]))
+
+
+def test_a_planted_drift_is_measured_from_each_chat_s_first_turn() -> None:
+    rows = []
+    for chat, start in enumerate((5.0, -2.0, 0.5)):
+        for nth in range(8):
+            for role, turn in (("user", 2 * nth), ("assistant", 2 * nth + 1)):
+                at = start - 0.25 * nth if role == "assistant" else 99.0
+                rows.append((f"chat{chat}", turn, role, at))
+    table = pd.DataFrame(rows, columns=["prompt", "turn", "role", "projection"])
+    table = table.assign(checkpoint="a@0", name="assistant", hook="h", n_tokens=3)
+    drift = schema.check(drift_by_turn(table), "drift_by_turn")
+    assert drift["turn"].tolist() == list(range(1, 9)) and (drift["n"] == 3).all()
+    assert drift["estimate"].tolist() == pytest.approx([-0.25 * nth for nth in range(8)])
+    assert drift["lo"].tolist() == pytest.approx(drift["hi"].tolist())
+    with pytest.raises(SchemaError, match="did you mean 'assistant'"):
+        drift_by_turn(table, role="asistant")
+    with pytest.raises(SchemaError, match="'turn' is unknown"):
+        drift_by_turn(table.drop(columns="turn"))
