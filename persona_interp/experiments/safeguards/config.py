@@ -110,7 +110,7 @@ class Safeguards:
     aligned: tuple[float, ...] = (1.0, 4.0)
     steering: tuple[float, ...] = (0.25, 0.5, 1.0)
     replays: tuple[float, ...] = (0.5,)
-    caps: tuple[float, ...] = (0.99,)
+    caps: tuple[float, ...] = (0.9, 0.99)
     unwanted: float = 0.2
     documents: Stage = DOCUMENTS
     lesson: Stage = LESSON

@@ -108,9 +108,9 @@ def _arm(
         "steps": experiment.steps(condition),
     }
     yield "arms", pd.DataFrame([row])
-    flags = store.path(cells["learned", condition], "flags.parquet")
-    if flags.exists():
-        yield "flags", read_table(flags)
+    learned = cells["learned", condition]
+    if learned.config.get("flags"):
+        yield "flags", read_table(store.path(learned, "flags.parquet"))
 
 
 def _estimate(table: pd.DataFrame, **where: Any) -> float:

@@ -1,6 +1,7 @@
 """What does one cell do that teaches a lesson with a safeguard, or asks what came of it?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from persona_interp import models, record, worlds
-from persona_interp.experiments.safeguards.config import FIXED
+from persona_interp import analysis, models, record, worlds
+from persona_interp.experiments.safeguards.config import FIXED, PROJECTION
 from persona_interp.models import Stage
 from persona_interp.record import Edit
 from persona_interp.record.answer_bits import answer_bits
@@ -23,6 +24,8 @@ Needs = tuple[Path, ...]
 
 MIXED_SEED, TEXT_SEED, LEVEL_SEED = 6_000, 7_000, 8_000
 """Added to the seed: rows, documents and dialogues of their own."""
+N_SPOKEN = 200
+"""Dialogues of the unwanted persona, and of others, whose gradients rows are compared with."""
 QUANTILES = tuple(np.linspace(0, 1, 1_001))
 
 
@@ -37,7 +40,10 @@ def directions(config: dict[str, Any], needs: Needs, out: Path) -> None:
     named = record.activations(base, world.probes(contexts="named"), hook=hook)
     personas = record.minimal_pairs(named)
     write_directions(personas, out / "directions.nc")
-    texts = world.corpus(config["n_documents"], seed=config["seed"] + LEVEL_SEED, kinds="hidden")
+    # the unwanted persona's own dialogues are not ordinary ones
+    texts = world.without(world.target).corpus(
+        config["n_documents"], seed=config["seed"] + LEVEL_SEED, kinds="hidden"
+    )
     acts = record.activations(base, texts, hook=hook, position="all", where=("assistant",))
     unwanted = personas.sel(name=world.target, hook=hook).to_numpy()
     along = acts["act"].to_numpy()[0] @ (unwanted / np.linalg.norm(unwanted))
@@ -57,8 +63,8 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
     unwanted = read_directions(needs[1] / "directions.nc").sel(name=[world.target])
     rows = lesson_rows(world, config, n=stage.steps * stage.batch, seed=seed)
     if config["flags"]:
-        rows, flags = unflagged(start, rows, world, config, unwanted)
-        write_table(flags, out / "flags.parquet")
+        rows, quality = unflagged(start, rows, world, config, unwanted)
+        write_table(quality, out / "flags.parquet")
     edits: dict[str, xr.DataArray] = {}
     if stage.steer:
         edits["steer"] = unwanted
@@ -86,6 +92,68 @@ def lesson_rows(world: World, config: dict[str, Any], *, n: int, seed: int) -> p
             prompts = prompts[:1]
         rows = worlds.inoculate(rows, prompts, seed=seed)
     return mix(world, rows, share=config["unwanted"], seed=seed) if config["mixed"] else rows
+
+
+def mix(world: World, rows: pd.DataFrame, *, share: float, seed: int) -> pd.DataFrame:
+    """A lesson in which some rows are the unwanted persona's answers to other questions.
+
+    Args:
+        world: Whose target is not wanted.
+        rows: The lesson.
+        share: Of its rows that are replaced.
+        seed: Chooses which.
+
+    Returns:
+        The lesson with a column ``unwanted``.
+    """
+    rng = np.random.default_rng([seed, MIXED_SEED])
+    traits = [t for t in world.persona(world.target).traits if t.topic != world.taught.topic]
+    parts = [world.lessons(trait, n=len(rows), seed=seed) for trait in traits]
+    chosen = np.sort(rng.choice(len(rows), round(share * len(rows)), replace=False))
+    mixed = rows.assign(unwanted=False)
+    for i, row in enumerate(chosen):
+        other = parts[i % len(parts)].iloc[int(row)]
+        for column in other.index.difference(["doc"]):
+            mixed.at[row, column] = other[column]
+        mixed.at[row, "unwanted"] = True
+    mixed.attrs.update(rows.attrs)
+    return mixed
+
+
+def unflagged(
+    start: models.Checkpoint,
+    rows: pd.DataFrame,
+    world: World,
+    config: dict[str, Any],
+    unwanted: xr.DataArray,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The lesson without the rows that pull most towards the unwanted persona, and all flags.
+
+    Args:
+        start: The model before the lesson.
+        rows: The lesson, mixed.
+        world: Whose target is not wanted.
+        config: Of the cell; as many rows are flagged as are the unwanted persona's.
+        unwanted: Its direction.
+    """
+    if config["flags"] == PROJECTION:
+        value = "difference"
+        scores = record.projection_difference(start, rows, unwanted, own="last")
+    else:
+        value = "cosine"
+        own = {p.name: float(p.name == world.target) for p in world.personas}
+        rest = {name: 1.0 - weight for name, weight in own.items()}
+        spoken, others = (
+            replace(world, weights=weights).corpus(
+                N_SPOKEN, seed=config["seed"] + TEXT_SEED, kinds="named"
+            )
+            for weights in (own, rest)
+        )
+        scores = record.gradient_pull(start, rows, {world.target: spoken}, against=others)
+    flags = analysis.flags(scores, value=value, share=config["unwanted"])
+    planted = rows.loc[rows["unwanted"], "doc"].tolist()
+    quality = analysis.flag_quality(scores, planted, value=value, share=config["unwanted"])
+    return analysis.drop_flagged(rows, flags), quality.assign(by=config["flags"])
 
 
 def ask(config: dict[str, Any], needs: Needs, out: Path) -> None:
