@@ -11,7 +11,12 @@ from persona_interp import schema
 from persona_interp.analysis.auroc import auroc
 from persona_interp.analysis.stats import wilson
 from persona_interp.errors import SchemaError, excerpt
-from persona_interp.values import as_tuple, is_number
+from persona_interp.values import as_tuple, check_count, is_number
+
+RESAMPLES = 1000
+"""Of the bootstrap over rows, whose variance alone is used."""
+AT_ONCE = 1 << 18
+"""Rows that are drawn at once, of all resamples together."""
 
 
 def flags(
@@ -59,13 +64,18 @@ def flag_quality(
     share: float | None = None,
     at: float | None = None,
     by: str | Iterable[str] = (),
+    seed: int = 0,
 ) -> pd.DataFrame:
     """How well a score finds the rows that were planted in a data set.
 
     Precision is the share of flagged rows that were planted, recall the share of planted rows that
-    are flagged, each with Wilson's interval over rows; the AUROC is that of ``auroc``. Over runs:
-    ``across_seeds(table, value="auroc", by=...)``, since rows of one run say nothing about other
-    runs.
+    are flagged. Both move with the threshold and with how many rows happen to be planted, so their
+    intervals are Wilson's of as many rows as the variance of a bootstrap over rows leaves, and of
+    at most those there are: within 0 and 1, and never of width 0. The AUROC is that of ``auroc``.
+    Over runs: ``across_seeds(table, value="auroc", by=...)``, since rows of one run say nothing
+    about other runs.
+
+    Measured coverage (COVERAGE).
 
     Args:
         scores: As of ``flags``; with ``by`` several of them, one below the other.
@@ -74,6 +84,7 @@ def flag_quality(
         share: As of ``flags``.
         at: As of ``flags``.
         by: Columns that tell several scores of one document apart ("name", "hook", "seed").
+        seed: Of the bootstrap.
 
     Returns:
         A flag_quality table, one row a group: ``by``, ``auroc``, ``precision``, ``recall`` with
@@ -90,6 +101,7 @@ def flag_quality(
     [[1.0, 1.0, 0.5]]
     """
     by = list(as_tuple(by))
+    check_count(seed, "seed", least=0)
     schema.require_rows(scores, "doc", value, *by)
     groups = scores.groupby(by, sort=False, dropna=False) if by else [((), scores)]
     rows = []
@@ -105,8 +117,9 @@ def flag_quality(
         n_found = int((is_planted & flagged).sum())
         row = {**group[by].iloc[0].to_dict()}
         row |= {"auroc": area.estimate, "auroc_lo": area.lo, "auroc_hi": area.hi}
-        row |= _share("precision", n_found, int(flagged.sum()))
-        row |= _share("recall", n_found, int(is_planted.sum()))
+        spreads = _spreads(is_planted, flagged, is_share=share is not None, seed=seed)
+        row |= _share("precision", n_found, int(flagged.sum()), variance=spreads[0])
+        row |= _share("recall", n_found, int(is_planted.sum()), variance=spreads[1])
         row["at"] = table["score"][flagged].min()
         row |= {"n": len(table), "n_planted": int(is_planted.sum())}
         rows.append(row | {"n_flagged": int(flagged.sum()), "n_found": n_found})
@@ -178,9 +191,32 @@ def _marks(
     return np.isin(np.arange(len(score)), np.argsort(-score, kind="stable")[:n])
 
 
-def _share(name: str, hits: int, n: int) -> dict[str, float]:
+def _spreads(
+    planted: npt.NDArray[np.bool_], flagged: npt.NDArray[np.bool_], *, is_share: bool, seed: int
+) -> tuple[float, float]:
+    """Variances of precision and recall over resamples of rows that stand by falling score."""
+    rng, n, n_flagged = np.random.default_rng(seed), len(planted), int(flagged.sum())
+    shares = []
+    for start in range(0, RESAMPLES, max(1, AT_ONCE // n)):
+        size = min(max(1, AT_ONCE // n), RESAMPLES - start)
+        draws = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+        times = np.bincount(draws.ravel(), minlength=size * n).reshape(size, n)
+        kept = times * flagged
+        if is_share:
+            # the highest rows of the resample, which are others than those of the table
+            kept = np.clip(n_flagged - (times.cumsum(axis=1) - times), 0, times)
+        found, there = (kept * planted).sum(axis=1), (times * planted).sum(axis=1)
+        shares.append(found / np.maximum([kept.sum(axis=1), there], 1))
+    precision, recall = np.concatenate(shares, axis=1).var(axis=1, ddof=1)
+    return float(precision), float(recall)
+
+
+def _share(name: str, hits: int, n: int, *, variance: float) -> dict[str, float]:
     """A share and its 95 % interval; of nothing, anything."""
     if not n:
         return {name: np.nan, f"{name}_lo": 0.0, f"{name}_hi": 1.0}
-    lo, hi = wilson(hits / n, n)
+    # half a row at either end, as of ``auroc``: a share of 0 or 1 has a variance too
+    middle = (hits + 0.5) / (n + 1)
+    worth = min(n, middle * (1 - middle) / variance) if variance else n
+    lo, hi = wilson(hits / n, worth)
     return {name: hits / n, f"{name}_lo": float(lo), f"{name}_hi": float(hi)}
