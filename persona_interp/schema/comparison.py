@@ -140,7 +140,10 @@ COMPARISON: dict[str, dict[str, str]] = {
         "n": "number of units",
     },
     "knowledge": {
-        "quantity": "knowledge (told about the persona), agency (the nameless assistant speaks)",
+        "quantity": (
+            "knowledge (text about the persona), knowledge, asked (a chat about it), agency (the "
+            "nameless assistant speaks of itself)"
+        ),
         "before": f"mean log odds of the persona's untaught traits before ({Unit.BITS})",
         "after": f"the same after ({Unit.BITS})",
         "estimate": f"after minus before ({Unit.BITS})",
