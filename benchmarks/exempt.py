@@ -18,6 +18,7 @@ EXEMPT: dict[str, str] = {
     "measure.expected_trait_odds": NONE,
     "measure.lesson_dose": NONE,
     "measure.mass": NONE,
+    "leak.mean_row": "the intervals of leak.leak and knowledge.knowledge, which have rows",
     "metric.direction_distance": NONE,
     "metric.kernel_distance": NONE,
     "metric.trait_distance": NONE,
