@@ -9,7 +9,7 @@ EXEMPT: dict[str, str] = {
     "controls.p_as_largest": STEP,
     "controls.p_of": STEP,
     "diagnosis.diagnose": THRESHOLD,
-    "drift.drift_by_turn": "the interval of stats.t_interval, which has rows",
+    "drift.drift_by_turn": "the interval of stats.cluster_interval, which has rows",
     "fidelity.fidelity": THRESHOLD,
     "fidelity.fidelity_at": THRESHOLD,
     "fidelity.judge": THRESHOLD,

@@ -120,9 +120,10 @@ COMPARISON: dict[str, dict[str, str]] = {
         "hook": "canonical name of the hook",
         "turn": "number of the turn among those of the role, from 1",
         "estimate": f"projection minus that of the chat's first such turn ({Unit.RESIDUAL})",
-        "lo": "lower end of the 95 % interval over chats",
+        "lo": "lower end of the 95 % interval, clustered",
         "hi": "upper end",
         "n": "chats that get that far",
+        "n_clusters": "clusters behind the interval",
     },
     "leak": {
         "trigger": (
