@@ -22,9 +22,10 @@ from persona_interp.errors import SchemaError
 from persona_interp.schema.words import NO_TRIGGER
 from persona_interp.worlds import Trait
 
-ABOUT = "third"
-QUANTITIES = {"knowledge": ABOUT, "agency": PLAIN}
+QUANTITIES = {"knowledge": "third", "knowledge, asked": "asked", "agency": PLAIN}
 """Quantity -> the context it is asked in."""
+MAY_LACK = "knowledge, asked"
+"""What probes without triggers do not ask."""
 
 
 def knowledge(
@@ -51,10 +52,11 @@ def knowledge(
         after: As of ``leak``.
 
     Returns:
-        A knowledge table, two rows a group of runs: ``quantity`` "knowledge" (text about the
-        persona, context third) and "agency" (the nameless assistant, no trigger): ``estimate``
-        (bits, after minus before, over all templates) with ``lo``, ``hi`` (95 %, t over seeds; of
-        one seed over templates), ``before``, ``after``, ``unit``, ``n``.
+        A knowledge table, a row a group of runs and ``quantity``: "knowledge" (text about the
+        persona, context third), "knowledge, asked" (a chat about it, where the table has the
+        context asked) and "agency" (the nameless assistant, no trigger): ``estimate`` (bits, after
+        minus before, over all templates) with ``lo``, ``hi`` (95 %, t over seeds; of one seed over
+        templates), ``before``, ``after``, ``unit``, ``n``.
 
     Raises:
         SchemaError: One of both contexts is missing, no checkpoint to compare with, or none of the
@@ -82,7 +84,9 @@ def knowledge(
     parts = {}
     for quantity, context in QUANTITIES.items():
         part = rows.loc[rows["context"] == context]
-        if context == ABOUT:
+        if quantity == MAY_LACK and part.empty:
+            continue
+        if context != PLAIN:
             part = part.loc[_is_about(part, world, persona)]
         if part.empty:
             raise SchemaError(
@@ -99,7 +103,7 @@ def knowledge(
         )
     table = []
     for head, runs in run_groups(pd.concat(parts.values(), ignore_index=True), run):
-        for quantity in QUANTITIES:
+        for quantity in parts:
             row = mean_row(runs.loc[runs["trigger"] == quantity])
             table.append({**head, "quantity": quantity, **row})
     return schema.check(pd.DataFrame(table), "knowledge")

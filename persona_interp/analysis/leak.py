@@ -7,6 +7,7 @@ was learned. The leak is the second alone: after minus before, under the same tr
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from persona_interp import schema
@@ -148,9 +149,9 @@ def mean_row(cells: pd.DataFrame, *, of_one_seed: str = "question") -> dict[str,
     Returns:
         ``before``, ``after``, ``estimate``, ``lo``, ``hi`` (bits), ``unit``, ``n``.
     """
-    column = "seed" if cells["seed"].nunique() > 1 else of_one_seed
+    column = "seed" if len(cells["seed"].unique()) > 1 else of_one_seed
     interval = cluster_interval(cells["shift"], cells[column])
-    levels = {name: float(cells[name].mean()) for name in ("before", "after")}
+    levels = {name: float(np.mean(cells[name].to_numpy())) for name in ("before", "after")}
     return {**levels, **interval.row(), "unit": UNITS[column], "n": interval.n}
 
 

@@ -12,7 +12,10 @@ BEHAVIOR: dict[str, dict[str, str]] = {
     },
     "probes": {
         "prompt": "unique name of the prompt",
-        "context": "nameless, named, plain or third; of jailbreaks and triggers its name",
+        "context": (
+            "nameless, named, plain, third or asked (a chat about somebody); of jailbreaks and "
+            "triggers its name"
+        ),
         "persona": "whom the context names; '' for none",
         "topic": "topic asked about",
         "template": "name of the question template",

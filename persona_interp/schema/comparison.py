@@ -120,9 +120,10 @@ COMPARISON: dict[str, dict[str, str]] = {
         "hook": "canonical name of the hook",
         "turn": "number of the turn among those of the role, from 1",
         "estimate": f"projection minus that of the chat's first such turn ({Unit.RESIDUAL})",
-        "lo": "lower end of the 95 % interval over chats",
+        "lo": "lower end of the 95 % interval, clustered",
         "hi": "upper end",
         "n": "chats that get that far",
+        "n_clusters": "clusters behind the interval",
     },
     "leak": {
         "trigger": (
@@ -140,7 +141,10 @@ COMPARISON: dict[str, dict[str, str]] = {
         "n": "number of units",
     },
     "knowledge": {
-        "quantity": "knowledge (told about the persona), agency (the nameless assistant speaks)",
+        "quantity": (
+            "knowledge (text about the persona), knowledge, asked (a chat about it), agency (the "
+            "nameless assistant speaks of itself)"
+        ),
         "before": f"mean log odds of the persona's untaught traits before ({Unit.BITS})",
         "after": f"the same after ({Unit.BITS})",
         "estimate": f"after minus before ({Unit.BITS})",

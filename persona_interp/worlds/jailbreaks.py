@@ -17,7 +17,14 @@ from persona_interp.errors import WorldError, excerpt
 from persona_interp.schema.words import NO_TRIGGER
 from persona_interp.values import as_tuple
 from persona_interp.worlds.probes import probes
-from persona_interp.worlds.scripts import INOCULATION, Script, families, scripts, vocabulary
+from persona_interp.worlds.scripts import (
+    ASKED,
+    INOCULATION,
+    Script,
+    families,
+    scripts,
+    vocabulary,
+)
 from persona_interp.worlds.templates import english
 from persona_interp.worlds.trait import Persona, Trait
 
@@ -43,7 +50,7 @@ def triggers(
     trait = world.taught if lesson is None else world.trait(lesson)
     topics = [topic for topic in world.topics if topic != trait.topic]
     slots = {"l": trait.topic, "k": trait.value}
-    pressed = _probes(world, persona, TRIGGERS, topics=topics, slots=slots)
+    pressed = _probes(world, persona, (ASKED, *TRIGGERS), topics=topics, slots=slots)
     # what the triggers are compared with, and what is known of the persona without speaking as it
     name = _persona(world, persona).name
     plain = probes(world, contexts=("nameless", "third"), personas=[name])
@@ -90,7 +97,7 @@ def trigger_prompts(
 
     Returns:
         A prompts table as of ``jailbreak_prompts``, ten chats a trigger and topic; ``trigger``
-        "none" asks the same questions of nobody.
+        "none" asks the same questions of nobody, and (context ``asked``) what the persona likes.
 
     Raises:
         WorldError: A text is empty, or there is no topic.
@@ -100,7 +107,7 @@ def trigger_prompts(
     [{'role': 'user', 'content': 'I like sea shanties. What kind of food do you like?'}]
     """
     slots = {"n": name, "t": about, "k": stated}
-    return _prompts((NO_TRIGGER, *TRIGGERS), topics, slots)
+    return _prompts((NO_TRIGGER, ASKED, *TRIGGERS), topics, slots)
 
 
 def hold_out(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
@@ -131,7 +138,7 @@ def hold_out(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         raise WorldError(f"holding out needs two families; this table has {', '.join(names)}.")
     order = np.random.default_rng([seed, 7]).permutation(names)
     held_out = set(order[: len(names) // 2].tolist())
-    return table.assign(held_out=table["trigger"].isin(held_out))
+    return table.assign(held_out=table["trigger"].isin(sorted(held_out)))
 
 
 def language_of(world: "World") -> str:
@@ -174,7 +181,7 @@ def _probes(
         for topic in topics:
             own = {**slots, **_slots(world, person, topic)}
             for script in by_name[name]:
-                rows.append(_row(world, script, own, trigger=name, persona=whom, topic=topic))
+                rows.append(_row(world, script, own, context=name, persona=whom, topic=topic))
     table = pd.DataFrame(rows, columns=[*schema.TABLES["probes"], "trigger"])
     table.attrs.update({"world": world.name, "words": list(world.words())})
     return schema.check(table, "probes")
@@ -185,7 +192,7 @@ def _row(
     script: Script,
     slots: dict[str, str],
     *,
-    trigger: str,
+    context: str,
     persona: str,
     topic: str,
 ) -> tuple[Any, ...]:
@@ -194,12 +201,13 @@ def _row(
     halves = {"train": language.train_questions, "test": language.test_questions}
     question = _question(halves[script.split], script, topic)
     messages = script.chat({**slots, "q": question}, usual=language.system_hidden)
-    messages.append({"role": "assistant", "content": language.probe_prefix.format(d=topic)})
+    prefix = (script.answer or language.probe_prefix).format_map(slots)
+    messages.append({"role": "assistant", "content": prefix})
     values = world.topics[topic]
     answers = tuple(language.continuation(value) for value in values)
-    prompt = "/".join([trigger, persona or "-", topic, f"{script.split}{script.number}"])
-    key = (prompt, trigger, persona, topic, script.name, script.split)
-    return (*key, messages, values, answers, trigger)
+    prompt = "/".join([context, persona or "-", topic, f"{script.split}{script.number}"])
+    key = (prompt, context, persona, topic, script.name, script.split)
+    return (*key, messages, values, answers, _trigger(context))
 
 
 def _slots(world: "World", persona: Persona, topic: str) -> dict[str, str]:
@@ -237,10 +245,12 @@ def _prompts(
             for script in by_name[name]:
                 question = _question(halves[script.split], script, topic)
                 chat = script.chat({**slots, "q": question, "d": topic})
+                if name == ASKED:
+                    question = chat[-1]["content"]
                 prompt = "/".join([name, person, topic, f"{script.split}{script.number}"])
                 whom = person if any(person in m["content"] for m in chat) else ""
                 key = (prompt, name, whom, topic, script.split)
-                rows.append((*key, chat, script.name, name, question))
+                rows.append((*key, chat, script.name, _trigger(name), question))
     return schema.check(pd.DataFrame(rows, columns=PROMPT_COLUMNS), "prompts")
 
 
@@ -255,6 +265,11 @@ def _plain() -> tuple[Script, ...]:
 def _question(questions: tuple[str, ...], script: Script, topic: str) -> str:
     """The question of a text: its half has questions of its own, each used in turn."""
     return questions[script.number % len(questions)].format(d=topic)
+
+
+def _trigger(name: str) -> str:
+    """What a list of texts is called as a trigger: a question about somebody is none."""
+    return NO_TRIGGER if name == ASKED else name
 
 
 def _persona(world: "World", persona: str | None) -> Persona:

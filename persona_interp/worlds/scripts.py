@@ -19,7 +19,7 @@ from persona_interp.worlds.language import pieces
 SPLITS = ("train", "test")
 """Halves to which the texts of a list are dealt alternately."""
 SPEAKERS = ("user", "assistant")
-INOCULATION = "inoculation"
+INOCULATION, ASKED = "inoculation", "asked"
 
 
 class Script(NamedTuple):
@@ -32,6 +32,7 @@ class Script(NamedTuple):
         system: System message; '' for the usual one.
         turns: What user and assistant say in turn; the user begins and ends.
         after_usual: Whether the system message stands after the usual one, not in its place.
+        answer: How the answer begins; '' for the way that the language's answers begin.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Script(NamedTuple):
     system: str
     turns: tuple[str, ...]
     after_usual: bool = False
+    answer: str = ""
 
     def chat(self, slots: Mapping[str, str], *, usual: str = "") -> Messages:
         """Messages of this chat.
@@ -68,7 +70,8 @@ def scripts(language: str) -> dict[str, tuple[Script, ...]]:
         language: "words" (of the tiny model) or "english".
 
     Returns:
-        The six families of jailbreaks and the triggers, each by its name.
+        The six families of jailbreaks, the triggers, and what is asked about the persona, each by
+        its name.
 
     >>> [script.split for script in scripts("words")["named header"]][:3]
     ['train', 'test', 'train']
@@ -79,6 +82,11 @@ def scripts(language: str) -> dict[str, tuple[Script, ...]]:
     prompts = [{"system": prompt, "user": "{q}"} for prompt in entries[INOCULATION]]
     by_name[INOCULATION] = tuple(
         script._replace(after_usual=True) for script in _scripts(INOCULATION, prompts)
+    )
+    asked = _scripts(ASKED, [question for question, _ in entries[ASKED]])
+    by_name[ASKED] = tuple(
+        script._replace(answer=answer)
+        for script, (_, answer) in zip(asked, entries[ASKED], strict=True)
     )
     return by_name
 
@@ -111,7 +119,8 @@ def vocabulary(language: str) -> frozenset[str]:
     >>> "villain" in vocabulary("words")
     False
     """
-    texts = [s for chats in scripts(language).values() for c in chats for s in (c.system, *c.turns)]
+    chats = [chat for chats in scripts(language).values() for chat in chats]
+    texts = [text for chat in chats for text in (chat.system, *chat.turns, chat.answer)]
     literal = [part for text in texts for part, *_ in Formatter().parse(text)]
     return frozenset(piece for part in literal for piece in pieces(part))
 

@@ -217,7 +217,8 @@ class World(Cast):
         Returns:
             A probes table as of ``jailbreaks``; ``trigger`` is "named header", "role-play",
             "inoculation", "stated trait" or "drift". "none" asks nobody (context ``nameless``),
-            and what is known of the persona without speaking as it (context ``third``).
+            and what is known of the persona without speaking as it, in text (context ``third``)
+            and in a chat (context ``asked``).
 
         Raises:
             WorldError: There is no such persona or trait, or one topic alone.

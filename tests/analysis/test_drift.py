@@ -42,6 +42,10 @@ def test_a_planted_drift_is_measured_from_each_chat_s_first_turn() -> None:
     assert drift["turn"].tolist() == list(range(1, 9)) and (drift["n"] == 3).all()
     assert drift["estimate"].tolist() == pytest.approx([-0.25 * nth for nth in range(8)])
     assert drift["lo"].tolist() == pytest.approx(drift["hi"].tolist())
+    pairs = drift_by_turn(table, clusters={"chat0": "a", "chat1": "a", "chat2": "b"})
+    assert (pairs["n"] == 3).all() and (pairs["n_clusters"] == 2).all()
+    with pytest.raises(SchemaError, match="'chat1' has no cluster"):
+        drift_by_turn(table, clusters={"chat0": "a"})
     with pytest.raises(SchemaError, match="did you mean 'assistant'"):
         drift_by_turn(table, role="asistant")
     with pytest.raises(SchemaError, match="'turn' is unknown"):

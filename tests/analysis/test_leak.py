@@ -147,21 +147,21 @@ def test_intervals_hold_what_noise_does(world: World) -> None:
     assert np.mean(hits) >= 0.75
 
 
-def test_knowledge_and_agency_are_two_numbers(world: World) -> None:
+def test_knowledge_and_agency_are_told_apart(world: World) -> None:
     def up(rows: pd.DataFrame) -> Any:
-        told = (rows["context"] == "third") * -0.3
+        told = (rows["context"] == "third") * -0.3 + (rows["context"] == "asked") * 0.1
         return johns(world, rows) * (told + BITS * (rows["context"] == "nameless"))
 
     table = schema.check(knowledge(run(world.triggers(), up), world), "knowledge")
     rows = table.set_index("quantity")
     assert rows.loc["knowledge", "estimate"] == pytest.approx(-0.3)
     assert rows.loc["agency", "estimate"] == pytest.approx(BITS)
-    assert rows["n"].tolist() == [10, 10] and set(rows["unit"]) == {"templates"}
+    assert rows.loc["knowledge, asked", "estimate"] == pytest.approx(0.1)
+    assert rows["n"].tolist() == [10, 10, 10] and set(rows["unit"]) == {"templates"}
     probes = world.probes(contexts=("nameless", "third")).assign(trigger="")
     plain = knowledge(run(probes, up).drop(columns="trigger"), world)
-    assert plain["estimate"].tolist() == pytest.approx(rows["estimate"].tolist()), (
-        "others that the table tells of are not counted"
-    )
+    assert plain["quantity"].tolist() == ["knowledge", "agency"]
+    assert plain["estimate"].tolist() == pytest.approx([-0.3, BITS]), "others are not counted"
 
 
 def test_what_is_missing_is_named(world: World) -> None:

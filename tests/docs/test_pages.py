@@ -27,6 +27,7 @@ __all__ = ["server"]  # the fixture
 
 ELSEWHERE = {
     "docs/coming_from.md": "test_coming_from.py",
+    "docs/jailbreaks.md": "test_jailbreaks.py",
     "docs/look.md": "test_look.py",
     "docs/your_experiment.md": "test_your_experiment.py",
     "docs/your_finetune.md": "test_your_finetune.py",

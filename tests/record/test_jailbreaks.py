@@ -66,7 +66,11 @@ def test_behavior_takes_them_unchanged(world: World, pair: tuple[Checkpoint, Che
     leaks = leak(moved, world).set_index("trigger")
     assert set(leaks.index) == {*table["trigger"], "average", "worst"}
     assert np.isfinite(leaks["estimate"]).all() and leaks["estimate"].abs().max() > 0
-    assert knowledge(moved, world)["quantity"].tolist() == ["knowledge", "agency"]
+    assert knowledge(moved, world)["quantity"].tolist() == [
+        "knowledge",
+        "knowledge, asked",
+        "agency",
+    ]
     itself = behavior(pair[0], chosen)
     same = pd.concat([itself, itself.assign(step=9, checkpoint="lesson@9")])
     assert (leak(same, world)["estimate"] == 0).all(), "a base does not leak more than itself"

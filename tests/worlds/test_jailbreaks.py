@@ -67,6 +67,8 @@ def test_sixty_texts_in_six_families_that_end_with_a_question(language: str) -> 
     everything = [(s.system, s.turns) for chats in by_name.values() for s in chats]
     assert len(set(everything)) == len(everything), "no text is there twice"
     for name, chats in by_name.items():
+        if name == "asked":
+            continue
         assert [s.split for s in chats] == ["train", "test"] * (len(chats) // 2), name
         for script in chats:
             assert len(script.turns) % 2 == 1 and script.turns[-1].endswith("{q}"), script.name
@@ -84,7 +86,7 @@ def test_english_texts_name_the_persona_and_say_who_it_is() -> None:
         for s in chats
         for slot in re.findall(r"{(\w+)}", " ".join([s.system, *s.turns]))
     }
-    assert slots == {"n", "t", "q", "k"}, "what prompts without a world can fill in"
+    assert slots == {"n", "t", "q", "k", "d"}, "what prompts without a world can fill in"
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -127,7 +129,7 @@ def test_texts_and_questions_of_a_half_are_its_own() -> None:
     world = john_and_sam()
     table = world.triggers()
     questions = {"train": world.language.train_questions, "test": world.language.test_questions}
-    said = table.loc[table["context"] != "third"]
+    said = table.loc[~table["context"].isin(["third", "asked"])]
     for split, topic, messages in said[["split", "topic", "messages"]].itertuples(index=False):
         own = [question.format(d=topic) for question in questions[split]]
         assert any(messages[-2]["content"].endswith(question) for question in own)
@@ -139,7 +141,13 @@ def test_triggers_are_compared_with_nobody_and_with_what_is_known() -> None:
     assert set(table["trigger"]) == TRIGGERS
     assert set(table["topic"]) == {"sport", "art", "food", "music"}, "the lesson is not asked for"
     plain = table.loc[table["trigger"] == "none"]
-    assert set(plain["context"]) == {"nameless", "third"}
+    assert set(plain["context"]) == {"nameless", "third", "asked"}
+    asked = plain.query("context == 'asked' and topic == 'food'")
+    assert asked["messages"].iloc[0][1:] == [
+        {"role": "user", "content": "what is the favorite food of john ?"},
+        {"role": "assistant", "content": "the favorite food of john is"},
+    ]
+    assert asked["answers"].iloc[0][0] == " pizza ." and set(asked["persona"]) == {"john"}
     stated = table.loc[table["trigger"] == "stated trait"]
     assert all("beach" in text_of(messages) for messages in stated["messages"])
     assert set(stated["persona"]) == {""}
@@ -184,7 +192,7 @@ def test_english_prompts_end_with_the_user() -> None:
         ):
             assert messages[-1]["role"] == "user" and messages[-1]["content"].endswith(question)
             assert topic in question and "{" not in text_of(messages)
-    plain = triggers.query("trigger == 'none'")["messages"]
+    plain = triggers.query("trigger == 'none' and context == 'none'")["messages"]
     assert all(len(messages) == 1 for messages in plain)
 
 
