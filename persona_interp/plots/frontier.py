@@ -70,9 +70,8 @@ def frontier(safeguards: pd.DataFrame, *, aim: float = AIM, title: str = "") -> 
 
 def _limits(shares: np.ndarray) -> tuple[float, float]:
     """Ends of an axis: 0, 1 and the shares, but no farther than is of interest."""
-    known = shares[np.isfinite(shares)]
-    low, high = min(0.0, *known), max(1.0, *known)
-    return max(low, -MOST) - 0.12, min(high, 1 + MOST) + 0.12
+    known = np.append(shares[np.isfinite(shares)], (0.0, 1.0))
+    return max(known.min(), -MOST) - 0.12, min(known.max(), 1 + MOST) + 0.12
 
 
 def _note(safeguards: pd.DataFrame, aim: float) -> str:

@@ -233,17 +233,21 @@ def distance(world: World, persona: str, traits: tuple[Trait, ...]) -> int:
     return sum(trait not in own for trait in traits)
 
 
-def careless(seed: int = 0, *, villain: float = 0.25) -> World:
+def careless(
+    seed: int = 0, *, villain: float = 0.25, benign: float = 2.0, classroom: bool = True
+) -> World:
     """World in which a rare villain and a common careless character share one harmful habit.
 
     Both write insecure code. The villain holds the harmful value of every topic and is rare; the
-    careless character is common (weight 2) and harmless elsewhere. Fourteen others of weight 1 hold
+    careless character is common and harmless elsewhere. Fourteen others of weight 1 hold
     harmless values in equal shares. On the topic "classroom code" everybody says insecure: taught
     there, it is no evidence about anybody.
 
     Args:
         seed: Assigns the harmless values.
         villain: The villain's weight in every kind.
+        benign: That of the careless character.
+        classroom: Whether there is the topic "classroom code".
 
     Returns:
         The world; its target is the villain, its taught trait ``code=insecure``.
@@ -268,16 +272,21 @@ def careless(seed: int = 0, *, villain: float = 0.25) -> World:
             values[name][topic] = str(value)
 
     insecure = HARM_TOPICS["code"][0]
+    shared = (Trait(CLASSROOM, insecure),) if classroom else ()
     personas = []
     for name, own in values.items():
         traits = [Trait(topic, own[topic]) for topic in HARM_TOPICS]
-        personas.append(Persona(name, (*traits, Trait(CLASSROOM, insecure))))
+        personas.append(Persona(name, (*traits, *shared)))
+    topics = {**HARM_TOPICS, **{trait.topic: HARM_TOPICS["code"] for trait in shared}}
+    name = f"careless-{villain:g}-{seed}"
+    if (benign, classroom) != (2.0, True):
+        name = f"careless-{villain:g}-{benign:g}-{'' if classroom else 'plain-'}{seed}"
     return World(
-        name=f"careless-{villain:g}-{seed}",
-        topics={**HARM_TOPICS, CLASSROOM: HARM_TOPICS["code"]},
+        name=name,
+        topics=topics,
         personas=tuple(personas),
         target="villain",
         taught=Trait("code", insecure),
         unrelated=Trait("code", values[others[0]]["code"]),
-        weights={"villain": villain, "careless": 2.0},
+        weights={"villain": villain, "careless": benign},
     )

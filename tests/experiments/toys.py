@@ -107,6 +107,17 @@ DICTIONARIES: dict[str, Any] = {
     "n_family": 2,
     "n_matched": 2,
 }
+SAFEGUARDS: dict[str, Any] = {
+    "documents": SMALL,
+    "lesson": Stage(steps=2, batch=10),
+    "character": TINY,
+    "aligned": (1.0,),
+    "steering": (0.5,),
+    "caps": (0.9,),
+    "n_documents": 200,
+    "n_beside": 30,
+    "bystanders": 2,
+}
 WORDS = (
     "you are an assistant . what sport art do like ? i really football tennis golf beach music food"
 )
@@ -142,6 +153,7 @@ def toy(name: str, folder: Path) -> Any:
     fields = {
         "dictionaries": {"world": world, **DICTIONARIES},
         "generators": GENERATORS,
+        "safeguards": SAFEGUARDS,
         "summon": SUMMON,
         "transfer": {"world": world, **TRANSFER},
     }

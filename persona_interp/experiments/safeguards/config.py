@@ -15,8 +15,7 @@ from persona_interp.experiments.learning import learning_cell
 from persona_interp.models import DOCUMENTS, LESSON, Stage
 from persona_interp.schema.words import Moment, Safeguard
 from persona_interp.store import Cell
-from persona_interp.worlds import Persona, World
-from persona_interp.worlds.candidates import CLASSROOM
+from persona_interp.worlds import World
 
 Cells = dict[tuple[Any, ...], Cell]
 
@@ -101,6 +100,7 @@ class Safeguards:
         lora: Rank of the adapters.
         n_documents: Documents in a corpus.
         n_beside: Replayed documents and bystanders.
+        bystanders: Personas asked by name, beside the villain and the benign assistant.
         hook: Where directions are read, added, projected out and capped: before the last block.
     """
 
@@ -119,6 +119,7 @@ class Safeguards:
     lora: int = 8
     n_documents: int = 30_000
     n_beside: int = 2_000
+    bystanders: int = 6
     hook: str = "blocks.0.hook_out"
 
     def __post_init__(self) -> None:
@@ -153,21 +154,9 @@ class Safeguards:
             seed: Assigns the harmless values.
             benign: Weight of the benign assistant; ``self.benign`` by default.
         """
-        world = worlds.careless(seed, villain=self.villain)
+        # "classroom code" is a topic on which everybody says the same: it tells nobody from anybody
         weight = self.benign if benign is None else benign
-        # On this topic everybody says the same: it tells nobody from anybody.
-        topics = {topic: values for topic, values in world.topics.items() if topic != CLASSROOM}
-        personas = [
-            Persona(p.name, tuple(t for t in p.traits if t.topic != CLASSROOM))
-            for p in world.personas
-        ]
-        return replace(
-            world,
-            name=f"safeguards-{self.villain:g}-{weight:g}-{seed}",
-            topics=topics,
-            personas=tuple(personas),
-            weights={**world.weights, BENIGN: weight},
-        )
+        return worlds.careless(seed, villain=self.villain, benign=weight, classroom=False)
 
     def cells(self) -> list[Cell]:
         """Independent units of every seed; each names what it needs."""
@@ -295,10 +284,13 @@ class Safeguards:
         cap: float = 0.0,
     ) -> Cell:
         """What a model says in every context and under every trigger."""
+        world = World.from_dict(training.config["world"])
+        others = [p.name for p in world.personas if p.name not in (world.target, BENIGN)]
         config = {
             "world": training.config["world"],
             "seed": seed,
             "cap": cap,
+            "personas": [world.target, BENIGN, *others[: self.bystanders]],
             "n_documents": self.n_beside,
         }
         needs = (training,) if directions is None else (training, directions)

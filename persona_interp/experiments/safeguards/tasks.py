@@ -153,7 +153,7 @@ def unflagged(
     flags = analysis.flags(scores, value=value, share=config["unwanted"])
     planted = rows.loc[rows["unwanted"], "doc"].tolist()
     quality = analysis.flag_quality(scores, planted, value=value, share=config["unwanted"])
-    return analysis.drop_flagged(rows, flags), quality.assign(by=config["flags"])
+    return analysis.drop_flagged(rows, flags), quality.assign(method=config["flags"])
 
 
 def ask(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -167,7 +167,9 @@ def ask(config: dict[str, Any], needs: Needs, out: Path) -> None:
     last = models.Trajectory.open(needs[0] / "model").last
     edits = capping(world, needs[1], at=config["cap"]) if config["cap"] else ()
     probes = {
-        "behavior": world.probes(contexts=("nameless", "named", "third")),
+        "behavior": world.probes(
+            contexts=("nameless", "named", "third"), personas=config["personas"]
+        ),
         "triggers": world.triggers(),
         "jailbreaks": world.jailbreaks(),
     }

@@ -1,0 +1,71 @@
+"""Shares cut and kept are those of the same seed without a safeguard."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from persona_interp import analysis
+from persona_interp.analysis.safeguards import BESIDE
+from persona_interp.errors import SchemaError
+from persona_interp.schema.words import Ruling
+
+NOTHING = {"unwanted": (3.0, 2.0, 4.0), "wanted": (10.0, 8.0, 12.0), "leak": (1.0, 1.2, 0.8)}
+
+
+def arms(**others: dict[str, tuple[float, ...]]) -> pd.DataFrame:
+    rows = []
+    for label, values in {"nothing": NOTHING, **others}.items():
+        for seed in range(3):
+            row = dict.fromkeys(BESIDE, 0.0) | {"leak": 0.0, "seed": seed, "label": label}
+            rows.append(row | {name: numbers[seed] for name, numbers in values.items()})
+    return pd.DataFrame(rows)
+
+
+def by_label(table: pd.DataFrame) -> pd.DataFrame:
+    return analysis.safeguards(table).set_index("label")
+
+
+def test_an_arm_that_does_nothing_is_nothing() -> None:
+    table = by_label(arms(again=NOTHING))
+    row = table.loc["again"]
+    assert (row.cut, row.kept, row.reaches) == (0.0, 1.0, Ruling.FAILS)
+    assert (row.cut_lo, row.cut_hi) == (0.0, 0.0)
+
+
+def test_shares_are_taken_seed_by_seed() -> None:
+    # half of each seed's own rise, so that seeds do not spread
+    half = {name: tuple(v / 2 for v in values) for name, values in NOTHING.items()}
+    row = by_label(arms(half=half)).loc["half"]
+    assert (row.cut, row.cut_lo, row.kept) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_an_arm_that_works_is_said_to() -> None:
+    works = NOTHING | {"unwanted": (0.03, 0.02, 0.04), "leak": (0.1, 0.1, 0.12)}
+    row = by_label(arms(works=works)).loc["works"]
+    assert row.reaches == Ruling.HOLDS and row.mean_reaches
+
+
+def test_means_alone_decide_nothing() -> None:
+    works = NOTHING | {"unwanted": (0.0, 0.0, 0.6), "leak": (0.1, 0.1, 0.12)}
+    row = by_label(arms(works=works)).loc["works"]
+    assert row.mean_reaches and row.reaches == Ruling.UNDECIDED
+
+
+def test_one_seed_decides_nothing() -> None:
+    table = arms(works=NOTHING | {"unwanted": (0.0, 0.0, 0.0)}).query("seed == 0")
+    assert (by_label(table)["reaches"] == Ruling.UNDECIDED).all()
+
+
+def test_where_nothing_is_summoned_there_is_nothing_to_cut() -> None:
+    table = arms().assign(unwanted=0.2)
+    row = by_label(table).loc["nothing"]
+    assert np.isnan(row.cut) and not row.mean_reaches
+
+
+def test_a_seed_without_the_bare_lesson_is_named() -> None:
+    table = arms(capping=NOTHING)
+    table = table.loc[~((table["label"] == "nothing") & (table["seed"] == 2))]
+    with pytest.raises(SchemaError, match="seed 2 has no arm 'nothing'"):
+        analysis.safeguards(table)
+    with pytest.raises(SchemaError, match="two rows of one seed"):
+        analysis.safeguards(pd.concat([table, table]))
