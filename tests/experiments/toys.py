@@ -113,6 +113,7 @@ SAFEGUARDS: dict[str, Any] = {
     "character": TINY,
     "aligned": (1.0,),
     "steering": (0.5,),
+    "ablated": (2,),
     "caps": (0.9,),
     "n_documents": 200,
     "n_beside": 30,

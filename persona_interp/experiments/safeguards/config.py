@@ -41,7 +41,6 @@ ALONE = (
     Safeguard.BENIGN_AFTER,
     Safeguard.INOCULATED,
     Safeguard.PARAPHRASED,
-    Safeguard.ABLATED,
     Safeguard.HELD,
     Safeguard.MIXED,
     Safeguard.FLAGGED,
@@ -89,6 +88,7 @@ class Safeguards:
         benign: Weight of the benign assistant in every kind, but for the alignment documents.
         aligned: Its weights in alignment documents; each is a world, with as many documents.
         steering: Strengths of preventative steering, fractions of a usual residual's length.
+        ablated: Blocks from the first on, after which the direction is projected out in training.
         replays: Shares of replayed documents in the lesson's batches, the assistant's own dialogues
             left out.
         caps: Bounds of capping at inference: quantiles of what ordinary text has along the villain.
@@ -101,7 +101,8 @@ class Safeguards:
         n_documents: Documents in a corpus.
         n_beside: Replayed documents and bystanders.
         bystanders: Personas asked by name, beside the villain and the benign assistant.
-        hook: Where directions are read, added, projected out and capped: before the last block.
+        hooks: Where directions are read and projected out, in order; at the first, before the last
+            block, they are added and capped too.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -109,6 +110,7 @@ class Safeguards:
     benign: float = 0.25
     aligned: tuple[float, ...] = (1.0, 4.0)
     steering: tuple[float, ...] = (0.25, 0.5, 1.0)
+    ablated: tuple[int, ...] = (1, 2)
     replays: tuple[float, ...] = (0.5,)
     caps: tuple[float, ...] = (0.9, 0.99)
     unwanted: float = 0.2
@@ -120,7 +122,7 @@ class Safeguards:
     n_documents: int = 30_000
     n_beside: int = 2_000
     bystanders: int = 6
-    hook: str = "blocks.0.hook_out"
+    hooks: tuple[str, ...] = ("blocks.0.hook_out", "blocks.1.hook_out")
 
     def __post_init__(self) -> None:
         if not 0 < self.unwanted < 1:
@@ -137,6 +139,7 @@ class Safeguards:
         doses = {
             Safeguard.ALIGNED: self.aligned,
             Safeguard.STEERED: self.steering,
+            Safeguard.ABLATED: self.ablated,
             Safeguard.REPLAY: self.replays,
             Safeguard.CAPPED: self.caps,
         }
@@ -180,7 +183,7 @@ class Safeguards:
             before = self._ask(seed, cells["documents", weight], label=f"benign {weight:g}")
             cells[Moment.BEFORE, weight] = before
         base = cells["documents", self.benign]
-        config = {"world": self.world_of(seed).to_dict(), "hook": self.hook, "seed": seed}
+        config = {"world": self.world_of(seed).to_dict(), "hooks": list(self.hooks), "seed": seed}
         config |= {"n_documents": self.n_beside}
         directions = Cell("safeguards.directions", config, needs=(base,), label=f"directions s{seed}")
         cells["directions",] = directions
@@ -234,11 +237,12 @@ class Safeguards:
     def _own_lesson(self, seed: int, condition: Condition, *, start: Cell, cells: Cells) -> Cell:
         """A lesson whose rows or whose forward passes are changed."""
         arm, dose = condition
-        stage = self.lesson
+        stage, blocks = self.lesson, 1
         if arm == Safeguard.STEERED:
             stage = replace(stage, steer=dose)
         if arm == Safeguard.ABLATED:
             stage = replace(stage, ablate=True)
+            blocks = int(dose)
         config = {
             "world": start.config["world"],
             "stage": asdict(stage),
@@ -247,6 +251,7 @@ class Safeguards:
             "mixed": False,
             "flags": "",
             "unwanted": self.unwanted,
+            "hooks": list(self.hooks[:blocks]),
             **OWN_LESSONS[arm],
         }
         needs = (start, cells["directions",])

@@ -36,16 +36,16 @@ def directions(config: dict[str, Any], needs: Needs, out: Path) -> None:
     the unwanted persona's direction at tokens of answers in ordinary dialogues, by quantile).
     """
     world = World.from_dict(config["world"])
-    base, hook = models.Trajectory.open(needs[0] / "model").last, config["hook"]
-    named = record.activations(base, world.probes(contexts="named"), hook=hook)
+    base, hooks = models.Trajectory.open(needs[0] / "model").last, config["hooks"]
+    named = record.activations(base, world.probes(contexts="named"), hook=hooks)
     personas = record.minimal_pairs(named)
     write_directions(personas, out / "directions.nc")
     # the unwanted persona's own dialogues are not ordinary ones
     texts = world.without(world.target).corpus(
         config["n_documents"], seed=config["seed"] + LEVEL_SEED, kinds="hidden"
     )
-    acts = record.activations(base, texts, hook=hook, position="all", where=("assistant",))
-    unwanted = personas.sel(name=world.target, hook=hook).to_numpy()
+    acts = record.activations(base, texts, hook=hooks[0], position="all", where=("assistant",))
+    unwanted = personas.sel(name=world.target, hook=hooks[0]).to_numpy()
     along = acts["act"].to_numpy()[0] @ (unwanted / np.linalg.norm(unwanted))
     levels = {"quantile": QUANTILES, "level": np.quantile(along, QUANTILES)}
     write_table(pd.DataFrame(levels), out / "levels.parquet")
@@ -60,7 +60,8 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
     world, seed = World.from_dict(config["world"]), config["seed"]
     stage = Stage(**config["stage"])
     start = models.Trajectory.open(needs[0] / "model").last
-    unwanted = read_directions(needs[1] / "directions.nc").sel(name=[world.target])
+    directions = read_directions(needs[1] / "directions.nc")
+    unwanted = directions.sel(name=[world.target], hook=config["hooks"])
     rows = lesson_rows(world, config, n=stage.steps * stage.batch, seed=seed)
     if config["flags"]:
         rows, quality = unflagged(start, rows, world, config, unwanted)
@@ -199,4 +200,5 @@ def capping(world: World, folder: Path, *, at: float) -> tuple[Edit, ...]:
     personas = read_directions(folder / "directions.nc")
     levels = read_table(folder / "levels.parquet")
     bound = float(np.interp(at, levels["quantile"], levels["level"]))
-    return (record.cap(personas.sel(name=world.target), at=bound),)
+    first = personas.sel(name=world.target).isel(hook=0)
+    return (record.cap(first, at=bound),)
