@@ -150,10 +150,14 @@ class ActStore:
             yield self[start : start + PIECE].float()
 
     @cached_property
+    def no_sink(self) -> Tensor:
+        """Which rows are no attention sinks, dims (row,): one pass, once."""
+        return ordinary(torch.cat([piece.norm(dim=-1) for piece in self.pieces()]))
+
+    @cached_property
     def moments(self) -> Moments:
         """Rows that are no attention sinks, their mean and variance: three passes, once."""
-        norms = torch.cat([piece.norm(dim=-1) for piece in self.pieces()])
-        keeps = ordinary(norms)
+        keeps = self.no_sink
         total, n = torch.zeros(self.shape[1], dtype=torch.float64), int(keeps.sum())
         square = 0.0
         for piece, own in zip(self.pieces(), keeps.split(PIECE), strict=True):
