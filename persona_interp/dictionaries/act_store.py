@@ -48,7 +48,7 @@ from persona_interp.values import as_tuple, check_count
 KEY = "recording.json"
 SHARD_BYTES = 2**28
 """Bytes of a shard."""
-PIECE = 2**16
+PIECE = 2**13
 """Rows that are looked at together when all are."""
 
 
@@ -145,7 +145,7 @@ class ActStore:
         return Sampler(self.__getitem__, len(self), batch=batch, seed=seed)
 
     def pieces(self) -> Iterator[Tensor]:
-        """Yield all rows in their order, some tens of thousands at a time, float32."""
+        """Yield all rows in their order, some thousands at a time, float32."""
         for start in range(0, len(self), PIECE):
             yield self[start : start + PIECE].float()
 

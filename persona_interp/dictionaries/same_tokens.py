@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from persona_interp.dictionaries.blocks import Blocks, as_blocks
+from persona_interp.dictionaries.blocks import as_blocks
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, gather, sample_tokens
 from persona_interp.dictionaries.recordings import Recordings
 from persona_interp.errors import ModelError, SchemaError
@@ -42,7 +42,7 @@ class SameTokens(NamedTuple):
         provenance: Labels of the checkpoints, and where the residuals come from.
     """
 
-    residuals: Blocks
+    residuals: Any
     documents: np.ndarray
     hook: str
     provenance: dict[str, Any]

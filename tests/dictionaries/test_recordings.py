@@ -108,7 +108,7 @@ def test_a_crosscoder_of_recordings_is_that_of_their_residuals(
 def test_what_else_reads_several_checkpoints_reads_recordings(
     stores: Stores, memory: torch.Tensor
 ) -> None:
-    settings = {"steps": 6, "batch": 64}
+    settings: dict[str, Any] = {"steps": 6, "batch": 64}
     pairs = [(difference(residuals=stores, **TRAIN), difference(residuals=memory, **TRAIN))]
     start = fit(residuals=stores[0], **TRAIN)
     for one, other in (
@@ -117,7 +117,7 @@ def test_what_else_reads_several_checkpoints_reads_recordings(
         (Recordings(stores)[1:], memory[1:]),
     ):
         pairs.append((finetune(start, one, **settings), finetune(start, other, **settings)))
-        further = {"start": start, **settings}
+        further: dict[str, Any] = {"start": start, **settings}
         pairs.append((fit(residuals=one, **further), fit(residuals=other, **further)))
     staged = stage_wise(start, residuals=(stores, stores), **settings)
     given = stage_wise(start, residuals=(memory, memory), **settings)
