@@ -1,8 +1,8 @@
 """How do recordings of several checkpoints stand where a tensor of their residuals would?
 
 One recording a checkpoint, all of the same tokens: asserted by the ids and the place of every row.
-Rows are read from the disk as they are asked for. In memory are their numbers alone, 16 bytes a
-token while a training draws its batches, whatever the width and the number of checkpoints.
+Rows are read from the disk as they are asked for. In memory are their numbers, places and order
+alone: some tens of bytes a token, whatever the width.
 """
 
 from collections.abc import Sequence
