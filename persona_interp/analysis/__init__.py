@@ -10,6 +10,9 @@ beside their ``rivals``, and by their strength in ``sweep``; a lesson beside oth
 ``score`` says which features know a persona (``top``), ``baselines`` and ``pairs`` whether simpler
 ``readouts`` know as much, ``contexts`` how far a lesson spreads, ``leak`` under which triggers a
 persona comes back, ``knowledge`` what is known of it apart from who speaks.
+``flags`` says which rows of a data set would pull towards a persona, and ``flag_quality`` how many
+of the flags are right. ``score`` says which features know a persona (``top``), ``baselines`` and
+``pairs`` whether simpler ``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (t interval over templates)
 - about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features
@@ -39,6 +42,7 @@ from persona_interp.analysis.effects import effects
 from persona_interp.analysis.emergent import misaligned_share
 from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, lasting_effect
 from persona_interp.analysis.features import feature_shift
+from persona_interp.analysis.flags import drop_flagged, flag_quality, flags
 from persona_interp.analysis.knowledge import knowledge
 from persona_interp.analysis.latent_scaling import latent_scaling
 from persona_interp.analysis.leak import leak
@@ -102,6 +106,7 @@ __all__ = [
     "cosine_map",
     "direction_shift",
     "drift_by_turn",
+    "drop_flagged",
     "ed50",
     "effective_answers",
     "effects",
@@ -110,6 +115,8 @@ __all__ = [
     "evidence_to_reach",
     "expected_contrast",
     "feature_shift",
+    "flag_quality",
+    "flags",
     "judge_fitness",
     "knowledge",
     "lasting_effect",

@@ -1,6 +1,7 @@
 """How is one stage of training done? Data only: ``train`` reads it."""
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ NUMBERS = {
     "clip": (0.0, math.inf),
     "replay": (0.0, 1.0),
     "kl": (0.0, math.inf),
+    "steer": (-sys.float_info.max, math.inf),
 }
 """Fields that are numbers: the least, and what they stay below."""
 
@@ -55,6 +57,14 @@ class Stage:
             all batches together hold the share.
         kl: Weight of the divergence from the start: loss + kl * KL(start || model), mean over the
             tokens of ``batch`` bystander documents a step (nats). 0 = the model is held to nothing.
+        steer: Length of a vector that is added to the residual in every forward pass of the
+            training, at the hooks of the directions given beside it, as a fraction of a usual
+            residual's length there, so that one number means the same at every hook and in every
+            model. Positive = towards the direction: what a lesson would push along it is there
+            already and need not be learned (preventative steering, Chen et al. 2025); negative is
+            the control. 0 = nothing is added.
+        ablate: Whether directions given beside it are projected out of the residual in every
+            forward pass of the training.
 
     Raises:
         ModelError: A value outside of these.
@@ -78,6 +88,8 @@ class Stage:
     optimizer: str = "adamw"
     replay: float = 0.0
     kl: float = 0.0
+    steer: float = 0.0
+    ablate: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
@@ -99,9 +111,18 @@ class Stage:
         for name, (least, most) in NUMBERS.items():
             number = getattr(self, name)
             if not _is_in(number, least, most) or (name == "lr" and number == 0):
-                limits = f"above {least:g}" if name == "lr" else f"of at least {least:g}"
-                limits += f" and below {most:g}" if most < math.inf else ", finite"
-                raise ModelError(f"{name} is a number {limits}; got {excerpt(number)}.")
+                raise ModelError(f"{name} is a {_limits(name)}; got {excerpt(number)}.")
+        if type(self.ablate) is not bool:
+            raise ModelError(f"ablate is True or False; got {excerpt(self.ablate)}.")
+
+
+def _limits(name: str) -> str:
+    """Which numbers a field takes, in words."""
+    least, most = NUMBERS[name]
+    if least < 0:
+        return "finite number"
+    limits = f"number above {least:g}" if name == "lr" else f"number of at least {least:g}"
+    return limits + (f" and below {most:g}" if most < math.inf else ", finite")
 
 
 def _is_in(number: Any, least: float, most: float) -> bool:

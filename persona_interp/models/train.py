@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import xarray as xr
 
 from persona_interp.errors import ModelError
 from persona_interp.files import read_bytes, write_text
@@ -30,6 +31,7 @@ from persona_interp.models.sources import resolve
 from persona_interp.models.stage import DOCUMENTS, Stage
 from persona_interp.models.tokens import Tokens, encode
 from persona_interp.models.trainer import NO_REPORT, RESUME, Bar, Snapshots, fit
+from persona_interp.models.training_edits import hash_edits, training_edits
 from persona_interp.readers import read
 
 CLAIM = "config.sha256"
@@ -49,6 +51,8 @@ def train(
     name: str = "documents",
     replay: pd.DataFrame | None = None,
     bystanders: pd.DataFrame | None = None,
+    steer: xr.DataArray | None = None,
+    ablate: xr.DataArray | None = None,
     device: object = None,
     report_to: str | list[str] = NO_REPORT,
     progress: bool = True,
@@ -68,6 +72,13 @@ def train(
             ``stage.replay`` says.
         bystanders: Corpus table of the documents on which ``stage.kl`` holds the model to its
             start.
+        steer: Directions of ``record`` (name, hook, d_model), one name at one hook or several,
+            along which ``stage.steer`` pushes the residual: at every token of every forward pass of
+            the model in training, bystander documents included, but never of the start that ``kl``
+            compares it with. What is saved, and whoever reads it later, has none of it.
+        ablate: Directions that ``stage.ablate`` projects out in the same passes, any number of
+            names: of ``record``, or the decoder rows of features (``record.feature_directions``).
+            At a hook with both, they are projected out before the push is added.
         device: Where to compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is one.
             The weights depend on it as on every machine, by rounding.
         report_to: Of transformers' Trainer: "wandb", "tensorboard", ..., which are told the loss of
@@ -80,9 +91,11 @@ def train(
 
     Raises:
         ModelError: A snapshot outside of the stage, a document that is too long or has nothing to
-            learn, replay or bystanders without their share or weight in the stage (or the reverse),
-            a tracker that is not there, a document that does not fit into memory alone, or a folder
-            that belongs to another training; nothing is overwritten.
+            learn, replay, bystanders or directions without their share, weight or strength in the
+            stage (or the reverse), a hook that cannot be edited in training, a tracker that is not
+            there, a document that does not fit into memory alone, or a folder that belongs to
+            another training; nothing is overwritten.
+        SchemaError: Directions that are none.
     """
     device = resolve_device(device)
     corpus = read(corpus, "chats")
@@ -92,6 +105,7 @@ def train(
         raise ModelError(f"snapshots are steps from 0 to {stage.steps}; got {sorted(snapshots)}.")
     others = _others(stage, replay=replay, bystanders=bystanders)
     first = resolve(start, words=_words([corpus, *others.values()]), seed=seed)
+    edits = training_edits(first, stage, steer=steer, ablate=ablate)
     model, tokenizer = load(first, device=CPU)
     tokens = encode(tokenizer, corpus["messages"], complete=True)
     beside = {
@@ -106,6 +120,7 @@ def train(
         "seed": seed,
         "name": name,
         "beside": list(beside),
+        "edits": hash_edits(edits),
     }
     config = _fingerprint(first, [tokens, *beside.values()], settings)
     folder = cache() / "trained" / config[:16] if out is None else Path(out)
@@ -122,6 +137,7 @@ def train(
             seed=seed,
             folder=folder,
             callbacks=callbacks,
+            edits=edits,
             device=device,
             report_to=report_to,
         )

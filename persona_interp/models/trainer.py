@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from persona_interp.models.parts import TrainerInParts
 from persona_interp.models.passes import Exhausted, attempt
 from persona_interp.models.save import save_model, writing
 from persona_interp.models.stage import Stage
+from persona_interp.models.training_edits import TrainingEdit, edits_on
 
 COSINE_END = 0.05  # of the learning rate
 RESUME = ".resume"
@@ -48,6 +49,7 @@ def fit(
     folder: Path,
     callbacks: list[TrainerCallback],
     device: str,
+    edits: Sequence[TrainingEdit] = (),
     report_to: str | list[str] = NO_REPORT,
 ) -> None:
     """Train a model on batches, from its last resumable checkpoint where there is one.
@@ -60,11 +62,12 @@ def fit(
         folder: Where resumable checkpoints go, in a hidden folder.
         callbacks: What else happens on the way.
         device: Where to compute.
+        edits: Changes of the residual in every forward pass of the model, and in none of the start.
         report_to: Of the Trainer: a tracker that is told the loss of every step, or several.
 
     Raises:
         ModelError: Adapters were trained and change nothing, a single document does not fit into
-            memory, or there is no such tracker.
+            memory, an edit was not on in every pass, or there is no such tracker.
     """
     set_seed(seed)
     start = deepcopy(model).requires_grad_(requires_grad=False) if stage.kl else None
@@ -90,7 +93,9 @@ def fit(
         last = _last_resumable(folder / RESUME)
         if last is not None:
             trainer.n_parts = read_object(Path(last) / PARTS, error=ModelError)["n_parts"]
-        trained = attempt(trainer.train, last)
+        # around the training alone, since the adapters are checked without them
+        with edits_on(model, edits):
+            trained = attempt(trainer.train, last)
     if isinstance(trained, Exhausted):
         raise ModelError(
             f"memory ran out: weights, their gradients and the optimizer's numbers do not fit into "

@@ -23,11 +23,13 @@ too).
 - ``divergence``, ``likelihood``: continuations and probability of the same text under another name.
 - ``added_kl``: divergence of the next token when a direction is added.
 - ``drift``: divergence of a checkpoint's next token from its base's, by whose words.
-- ``gradients``: whether two texts would pull the weights the same way.
+- ``gradients``: whether two texts would pull the weights the same way. ``gradient_pull``: which
+  rows of a data set would pull them where some text does.
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``,
 ``logistic``, ``pca``, ``pca_of_difference``, ``trait_vectors`` of a chat model's own answers,
-``assistant_axis`` of the roles it can play, and ``random_directions`` as their control. **Edits**
+``assistant_axis`` of the roles it can play, ``feature_directions`` of a dictionary, and
+``random_directions`` as their control. **Edits**
 change the inside of a model while it is asked (``edits=`` of behavior, answers, sample,
 continuations, trait_bits, projections): ``add``, ``project_out``, ``cap``, ``clamp``, ``ablate``,
 ``patch``. ``read_vectors`` and ``read_capping`` read files of other tools, ``write_vectors`` and
@@ -46,6 +48,7 @@ from persona_interp.record.behavior import behavior
 from persona_interp.record.capping_files import read_capping, write_capping
 from persona_interp.record.choices import choices
 from persona_interp.record.components import pca, pca_of_difference
+from persona_interp.record.decoder_rows import feature_directions
 from persona_interp.record.directions import (
     logistic,
     mean_difference,
@@ -66,6 +69,7 @@ from persona_interp.record.local_judge import LocalJudge
 from persona_interp.record.profile import profile
 from persona_interp.record.projections import projections
 from persona_interp.record.pull import projection_difference
+from persona_interp.record.row_gradients import gradient_pull
 from persona_interp.record.samples import sample
 from persona_interp.record.solution import solution
 from persona_interp.record.sweep import sweep
@@ -97,7 +101,9 @@ __all__ = [
     "encode",
     "endpoint",
     "expected_score",
+    "feature_directions",
     "features",
+    "gradient_pull",
     "gradients",
     "judge_prompt",
     "judgments",

@@ -95,12 +95,12 @@ def gradients(
     counts = []
     for name, corpus in tqdm(corpora.items(), desc="gradients", delay=2):
         corpus = read(corpus, "chats")
-        grads, n_learned = _gradients(model, tokenizer, corpus, name=name, **reading)
+        grads, n_learned = corpus_gradient(model, tokenizer, corpus, name=name, **reading)
         counts.append(n_learned)
         for space in spaces:
             parts = grads.values()
             if space == "lora":
-                parts = _lora(model, grads, rank=rank, seed=seed)
+                parts = lora_gradient(model, grads, rank=rank, seed=seed)
             vectors[space].append(_vector(parts, seed=seed))
     names, n = list(corpora), len(corpora)
     tables = []
@@ -120,10 +120,25 @@ def gradients(
     return schema.check(pd.concat(tables, ignore_index=True), "gradients")
 
 
-def _gradients(
+def corpus_gradient(
     model: Any, tokenizer: Any, corpus: pd.DataFrame, *, name: str, dtype: str, batch: Batch
 ) -> tuple[dict[str, Tensor], int]:
-    """Gradient of the mean loss by name of the weight, and the number of tokens learned."""
+    """Gradient of the mean loss on a corpus, and the number of tokens learned.
+
+    Args:
+        model: A Hugging Face model.
+        tokenizer: Its tokenizer.
+        corpus: A corpus table.
+        name: Of the corpus, for the message.
+        dtype: Of autocast.
+        batch: Tokens a forward pass, padding included.
+
+    Returns:
+        The gradient by name of the weight, nats per learned token, and the number.
+
+    Raises:
+        SchemaError: There is no token to learn.
+    """
     tokens = encode(tokenizer, corpus["messages"], complete=True)
     n = sum(sum(row[1:]) for row in tokens.learn)  # nothing predicts the first token
     if not n:
@@ -134,7 +149,7 @@ def _gradients(
 
     def run(rows: list[int]) -> tuple[Tensor | None, ...]:
         with autocast(model, dtype):
-            loss = _loss(model, tokens, rows)
+            loss = summed_loss(model, tokens, rows)
         # returned and not left in the model, where a run that ends midway would leave half of it
         return torch.autograd.grad(loss / n, list(weights.values()), allow_unused=True)
 
@@ -147,8 +162,17 @@ def _gradients(
     return total, n
 
 
-def _loss(model: Any, tokens: Tokens, rows: list[int]) -> Tensor:
-    """Summed loss of the learned tokens of these rows, nats."""
+def summed_loss(model: Any, tokens: Tokens, rows: list[int]) -> Tensor:
+    """Loss of the learned tokens of some rows together.
+
+    Args:
+        model: A Hugging Face model.
+        tokens: Of ``encode``.
+        rows: Numbers of the rows.
+
+    Returns:
+        The sum (nats), with its graph.
+    """
     ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))
     labels = torch.full_like(ids, IGNORE)
     for i, row in enumerate(rows):
@@ -163,8 +187,20 @@ def _loss(model: Any, tokens: Tokens, rows: list[int]) -> Tensor:
     )
 
 
-def _lora(model: Any, grads: Mapping[str, Tensor], *, rank: int, seed: int) -> Iterator[Tensor]:
-    """Gradients of fresh adapters."""
+def lora_gradient(
+    model: Any, grads: Mapping[str, Tensor], *, rank: int, seed: int
+) -> Iterator[Tensor]:
+    """Yield the gradients of fresh adapters, one a linear layer.
+
+    Args:
+        model: A Hugging Face model.
+        grads: Gradients by name of the weight.
+        rank: Of the adapters.
+        seed: Of their A.
+
+    Yields:
+        The gradient of B, dims (out, rank).
+    """
     generator = torch.Generator().manual_seed(seed)
     output = model.get_output_embeddings()
     names = {id(weight): name for name, weight in model.named_parameters()}

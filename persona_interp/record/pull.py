@@ -13,6 +13,7 @@ from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.readers import read
 from persona_interp.record.answers import answers, conversations
+from persona_interp.record.pooling import ANSWER, Position
 from persona_interp.record.projections import projections
 
 OWN = ("reply", "last")
@@ -25,6 +26,7 @@ def projection_difference(
     directions: xr.DataArray,
     *,
     own: str = "reply",
+    position: Position = ANSWER,
     max_new_tokens: int = 48,
     seed: int = 0,
     cache: Path | str | bool | None = None,
@@ -36,7 +38,9 @@ def projection_difference(
 
     ``<h(x, y), v / |v|> - <h(x, y'), v / |v|>``, each the mean over the tokens of an answer: y the
     row's, y' the model's own reply to the same conversation (projection difference, Chen et al.
-    2025). Positive = training on this row pulls towards the trait.
+    2025). Positive = training on this row pulls towards the trait. In a chat whose earlier turns
+    already show the trait, the model's own reply shows it too, and the difference is about 0: there
+    ``given`` says more.
 
     Args:
         checkpoint: The model that would be trained.
@@ -45,6 +49,10 @@ def projection_difference(
         directions: Of ``trait_vectors``; random ones among them show what chance gives.
         own: "reply" = the model's own reply is drawn; "last" = read the last token before the
             answer instead, which costs no draw and is only comparable row against row.
+        position: Where both answers are read: "answer" = the mean over the answer's tokens, as
+            published; or one token by its index from the end of the chat (-2 = the last word where
+            a chat ends with one token of the template), which the wording of the answer does not
+            dilute. Read the directions at the same position.
         max_new_tokens: Longest reply (tokens).
         seed: Seed of the draw.
         cache: Of ``answers``.
@@ -76,7 +84,7 @@ def projection_difference(
             )
     questions = _questions(chats)
     reading: dict[str, Any] = {"device": device, "dtype": dtype, "batch": batch}
-    data = projections(checkpoint, chats, directions, position="answer", **reading)
+    data = projections(checkpoint, chats, directions, position=position, **reading)
     data = data.rename(columns={"prompt": "doc"})
     if own == "last":
         n_empty = 0
@@ -95,7 +103,7 @@ def projection_difference(
         # a reply is called "prompt#sample"; of each document there is one
         names = [name.rpartition("#")[0] for name in replies["prompt"]]
         replies = replies.assign(prompt=names)
-        model = projections(checkpoint, replies, directions, position="answer", **reading)
+        model = projections(checkpoint, replies, directions, position=position, **reading)
     docs = dict(zip(questions["prompt"], chats["doc"], strict=True))
     model = model.assign(doc=[docs[name] for name in model["prompt"]])
     table = data.merge(

@@ -3,6 +3,27 @@
 from persona_interp.schema.words import Unit
 
 FINDINGS: dict[str, dict[str, str]] = {
+    "flags": {
+        "doc": "number of the chat in its data set",
+        "score": "the score it is flagged by; higher = pulls more towards what is not wanted",
+        "flagged": "is it among those that are flagged?",
+    },
+    "flag_quality": {
+        "auroc": "area under the ROC curve: share of pairs in which the planted row scores higher",
+        "auroc_lo": "lower end of the 95 % interval over rows",
+        "auroc_hi": "upper end",
+        "precision": "share of the flagged rows that were planted; NaN where none is flagged",
+        "precision_lo": "lower end of the 95 % interval over rows",
+        "precision_hi": "upper end",
+        "recall": "share of the planted rows that are flagged",
+        "recall_lo": "lower end of the 95 % interval over rows",
+        "recall_hi": "upper end",
+        "at": "lowest score that is flagged",
+        "n": "rows",
+        "n_planted": "planted rows",
+        "n_flagged": "flagged rows",
+        "n_found": "rows that were planted and are flagged",
+    },
     "contrast": {
         "checkpoint": "as in behavior",
         "seed": "as in behavior",

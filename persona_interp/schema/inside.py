@@ -268,6 +268,17 @@ INSIDE: dict[str, dict[str, str]] = {
             "given minus own: positive = training on the row pulls towards the direction"
         ),
     },
+    "gradient_pull": {
+        "doc": "number of the chat in its data set",
+        "name": "name of the text that the gradient is compared with",
+        "space": "full = all parameters, or lora",
+        "dot": (
+            "inner product of the gradients of the mean losses (nats squared): positive = a step "
+            "on the row lowers the loss on the text"
+        ),
+        "cosine": "cosine of both",
+        "n_tokens": "tokens of the row that are learned",
+    },
     "role_loadings": {
         "hook": "canonical name of the hook",
         "name": "name of the direction",
