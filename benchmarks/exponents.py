@@ -73,7 +73,7 @@ def checkpoints(n: int, folder: Path) -> Callable[[], Any]:
                 model.lm_head.weight[0] += i  # else they would be one checkpoint, read once
             model.save_pretrained(path)
             tokenizer.save_pretrained(path)
-    prompts = texts(200)
+    prompts = texts(20)
     hook = "blocks.2.hook_out"
     return lambda: record.activations(paths, prompts, hook=hook, position="mean")
 

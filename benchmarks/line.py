@@ -16,7 +16,6 @@ PEERS = {
     "dictionary_learning": "dictionary-learning",
     "sparsify": "eai-sparsify",
     "statsmodels": "statsmodels",
-    "joblib": "joblib",
     "numpy": "numpy",
     "scipy": "scipy",
 }

@@ -22,7 +22,7 @@ from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import nothing
-from line import Line, missing
+from line import Line
 from pairs import spread
 from persona_interp.experiments.cells import run
 from persona_interp.experiments.wings import wing_named
@@ -63,15 +63,6 @@ def bare_pool(folder: Path, *, n: int) -> None:
         list(pool.map(nothing.write_line, files(folder, n)))
 
 
-def joblib_pool(folder: Path, *, n: int) -> None:
-    """The lines, by joblib's processes."""
-    from joblib import Parallel, delayed
-    from joblib.externals.loky import get_reusable_executor
-
-    Parallel(n_jobs=WORKERS)(delayed(nothing.write_line)(file) for file in files(folder, n))
-    get_reusable_executor().shutdown(wait=True)
-
-
 def sweep(folder: Path, *, n: int, workers: int = 0) -> None:
     """The same as cells of a run; what is finished is not computed again."""
     wing = wing_named(f"{FILE}:Nothing")
@@ -97,24 +88,20 @@ def lines(*, pairs: int, n: int = 200) -> Iterator[Line]:
         n: Cells.
     """
     one, two = f"in a bare loop over {n} cells", f"in a bare pool's {n} cells"
-    sweeps: dict[str, tuple[Callable[[Path], object], str, str]] = {
-        "joblib, two processes": (partial(joblib_pool, n=n), two, missing("joblib")),
-        "ours, two workers": (partial(sweep, n=n, workers=WORKERS), two, ""),
-        "ours, one process": (partial(sweep, n=n), one, ""),
+    sweeps: dict[str, tuple[Callable[[Path], object], str]] = {
+        "ours, two workers": (partial(sweep, n=n, workers=WORKERS), two),
+        "ours, one process": (partial(sweep, n=n), one),
     }
     units = {one: partial(bare_loop, n=n), two: partial(bare_pool, n=n)}
-    for name, (work, unit, absent) in sweeps.items():
-        line = Line("sweep overhead", name, f"cost, {unit}", remark=absent)
-        if not absent:
-            ratios, clocks = [], []
-            cost(work)
-            for _ in range(pairs):
-                seconds, clock = cost(work)
-                ratios.append(seconds / cost(units[unit])[0])
-                clocks.append(clock)
-            remark = f"{1000 * min(clocks) / n:.1f} ms of the clock a cell at best"
-            line = line._replace(ratios=spread(ratios), remark=remark)
-        yield line
+    for name, (work, unit) in sweeps.items():
+        ratios, clocks = [], []
+        cost(work)
+        for _ in range(pairs):
+            seconds, clock = cost(work)
+            ratios.append(seconds / cost(units[unit])[0])
+            clocks.append(clock)
+        remark = f"{1000 * min(clocks) / n:.1f} ms of the clock a cell at best"
+        yield Line("sweep overhead", name, f"cost, {unit}", spread(ratios), remark=remark)
     rounds = [again(n) for _ in range(pairs)]
     ratios = spread([second / first for first, second in rounds])
     yield Line("resume", f"ours, {n} finished cells", "cost, in the run itself", ratios)
