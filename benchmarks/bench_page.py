@@ -27,7 +27,8 @@ def markdown(table: pd.DataFrame) -> str:
     """A row for each line of ours, with the medians of peers in the same unit."""
     head = "| work | unit | ours, min / median / max | asked | peers, medians |"
     parts = [head, "|---|---|---|---|---|"]
-    for (work, measure), rows in table.groupby(["work", "measure"], sort=False):
+    for _, rows in table.groupby(["work", "measure"], sort=False):
+        work, measure = rows["work"].iloc[0], rows["measure"].iloc[0]
         is_own = rows["contender"].str.startswith("ours")
         peers = "; ".join(peer(row) for row in rows.loc[~is_own].to_dict("records")) or "-"
         for row in rows.loc[is_own].to_dict("records"):
@@ -60,7 +61,8 @@ def number(value: object) -> str:
 
 def sentence(versions: pd.DataFrame) -> str:
     """What was installed."""
-    return ", ".join(f"{row.what} {row.version}" for row in versions.itertuples()) + "."
+    pairs = zip(versions["what"], versions["version"], strict=True)
+    return ", ".join(f"{what} {version}" for what, version in pairs) + "."
 
 
 if __name__ == "__main__":

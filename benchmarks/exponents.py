@@ -33,6 +33,7 @@ from persona_interp.analysis.flips import sign_flip
 from persona_interp.analysis.stats import cluster_interval
 from persona_interp.dictionaries.harvest import read_marked
 from persona_interp.dictionaries.saelens import import_saelens
+from persona_interp.models.load import quiet
 
 MEASURE = "exponent with 95 % interval"
 AT_MOST = 1.05
@@ -50,7 +51,7 @@ def exponent(sizes: list[int], costs: list[list[float]]) -> Ratios:
     [2.0, 2.0, 2.0]
     """
     x = np.log(np.repeat(sizes, [len(own) for own in costs]))
-    fit = stats.linregress(x, np.log(np.concatenate(costs)))
+    fit: Any = stats.linregress(x, np.log(np.concatenate(costs)))
     half = float(stats.t.ppf(0.975, len(x) - 2) * fit.stderr)
     return Ratios(float(fit.slope) - half, float(fit.slope), float(fit.slope) + half)
 
@@ -65,17 +66,19 @@ def documents(n: int) -> Callable[[], Any]:
 
 def checkpoints(n: int, folder: Path) -> Callable[[], Any]:
     """Mean activations at so many checkpoints, each loaded from the disk."""
-    paths = [folder / f"checkpoint-{i}" for i in range(n)]
-    for i, path in enumerate(paths):
+    places = [models.Checkpoint(folder / f"checkpoint-{i}") for i in range(n)]
+    for i, place in enumerate(places):
+        path = place.path
         if not path.exists():
             model, tokenizer = models.load(str(STORIES))
             with torch.no_grad():
                 model.lm_head.weight[0] += i  # else they would be one checkpoint, read once
-            model.save_pretrained(path)
+            with quiet():
+                model.save_pretrained(path)
             tokenizer.save_pretrained(path)
     prompts = texts(20)
     hook = "blocks.2.hook_out"
-    return lambda: record.activations(paths, prompts, hook=hook, position="mean")
+    return lambda: record.activations(places, prompts, hook=hook, position="mean")
 
 
 def coder_checkpoints(n: int, steps: int = 4) -> Callable[[], None]:

@@ -86,10 +86,10 @@ def crosscode(n: int) -> Peak:
         acts = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
         rng = np.random.default_rng(0)
         for start in range(0, n, 4096):
-            own = acts[:, start : start + 4096]
-            own[:] = rng.standard_normal(own.shape, dtype=np.float32)
+            size = min(4096, n - start)
+            acts[:, start : start + size] = rng.standard_normal((2, size, WIDTH), dtype=np.float32)
         acts.flush()
-        del own, acts
+        del acts
         mapped = np.load(file, mmap_mode="r")
         return peak(
             lambda: crosscoder(
