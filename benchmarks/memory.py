@@ -114,7 +114,8 @@ def lines(*, pairs: int = 1, tokens: int = 20_000) -> Iterator[Line]:
         for kind in Peak._fields:
             own = [getattr(one, kind) for one in peaks]
             remark = f"{sizes[0]:,} to {sizes[-1]:,} tokens: "
-            remark += ", ".join(f"{x / 2**20:.0f}" for x in own) + " MiB"
+            remark += ", ".join(f"{x / 2**20:.0f}" for x in own) + " MiB, "
+            remark += f"{(own[-1] - own[0]) / (sizes[-1] - sizes[0]):.0f} bytes a token"
             most = AT_MOST if kind == "anonymous" else None
             ratios = spread([x / own[0] for x in own[1:]])
             measure = f"peak {kind} memory, at the smallest size"
