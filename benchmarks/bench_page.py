@@ -50,7 +50,9 @@ def triple(row: dict[str, object]) -> str:
 
 def peer(row: dict[str, object]) -> str:
     """A peer's median, or why there is none."""
-    return f"{row['contender']} {row['remark'] if row['median'] == '' else number(row['median'])}"
+    if row["median"] == "":
+        return f"{row['contender']} ({row['remark']})"
+    return f"{row['contender']} {number(row['median'])}"
 
 
 def number(value: object) -> str:

@@ -105,4 +105,4 @@ def test_a_table_keeps_other_works_and_becomes_a_page(tmp_path: Path) -> None:
     text = page.read_text()
     assert text.startswith("words\n") and text.endswith("more\n") and "old" not in text
     assert "| harvest | speed | .90 / **1.00** / 1,234 | >= 0.9 PASS |" in text
-    assert "nnsight, stopped not installed: nnsight; hook .61 |" in text
+    assert "nnsight, stopped (not installed: nnsight); hook .61 |" in text
