@@ -28,10 +28,10 @@ LOWEST = OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATI
 SOAK_SEED := $(or $(SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak portable gpu lint docs bench validate recover calibrate model clean
+.PHONY: help demo test check soak portable gpu lint docs bench bench-gpu validate recover calibrate model clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11, < 3.13 with venv found; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -70,6 +70,9 @@ portable: $(READY)  ## the default test suite with the arithmetic of an old CPU
 
 gpu: $(READY)  ## what needs a CUDA card, under 8 minutes; says so where there is none
 	$(OFFLINE) $(BIN)/python -m pytest -rs --durations 15 -m gpu tests/gpu
+	$(MAKE) bench-gpu
+
+bench-gpu: $(READY)  ## harvest and SAE step on a CUDA card; says so where there is none
 	$(OFFLINE) $(BIN)/python benchmarks/gpu.py
 
 lint: $(READY)  ## style, format and types
@@ -77,9 +80,9 @@ lint: $(READY)  ## style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(READY)  ## cost, in units of a bare training loop
-	$(BIN)/python benchmarks/bench.py
-	$(BIN)/python benchmarks/sae.py
+bench: $(READY)  ## every cost beside bare loops and peers, one run: WORKS=names PAIRS= TABLE=csv
+	$(OFFLINE) $(BIN)/python benchmarks/bench.py $(if $(WORKS),--only "$(WORKS)") \
+		$(if $(PAIRS),--pairs $(PAIRS)) $(if $(TABLE),--table "$(TABLE)")
 
 validate: $(READY)  ## every scientific claim with its verdict: SEED= SEEDS= WORLD=file CLAIMS=names TABLE=csv
 	$(BIN)/python benchmarks/validate.py $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \

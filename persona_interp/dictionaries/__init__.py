@@ -18,7 +18,7 @@ sae_id)`` stands wherever a dictionary is asked for (``as_dictionary``). ``encod
 few features of a wide one at the cost of those few.
 
 ``keep_activations`` records residuals on the disk, once (``ActStore``), for whatever trains on
-them.
+them; a list of recordings, one a checkpoint, stands where residuals of several are asked for.
 
 What training did to features is asked by ``crosscoder`` (one dictionary of several checkpoints on
 the same tokens; ``scaling`` measures how much of each feature is there, ``analysis.statuses`` says

@@ -48,7 +48,7 @@ from persona_interp.values import as_tuple, check_count
 KEY = "recording.json"
 SHARD_BYTES = 2**28
 """Bytes of a shard."""
-PIECE = 2**16
+PIECE = 2**13
 """Rows that are looked at together when all are."""
 
 
@@ -145,15 +145,19 @@ class ActStore:
         return Sampler(self.__getitem__, len(self), batch=batch, seed=seed)
 
     def pieces(self) -> Iterator[Tensor]:
-        """Yield all rows in their order, some tens of thousands at a time, float32."""
+        """Yield all rows in their order, some thousands at a time, float32."""
         for start in range(0, len(self), PIECE):
             yield self[start : start + PIECE].float()
 
     @cached_property
+    def no_sink(self) -> Tensor:
+        """Which rows are no attention sinks, dims (row,): one pass, once."""
+        return ordinary(torch.cat([piece.norm(dim=-1) for piece in self.pieces()]))
+
+    @cached_property
     def moments(self) -> Moments:
         """Rows that are no attention sinks, their mean and variance: three passes, once."""
-        norms = torch.cat([piece.norm(dim=-1) for piece in self.pieces()])
-        keeps = ordinary(norms)
+        keeps = self.no_sink
         total, n = torch.zeros(self.shape[1], dtype=torch.float64), int(keeps.sum())
         square = 0.0
         for piece, own in zip(self.pieces(), keeps.split(PIECE), strict=True):

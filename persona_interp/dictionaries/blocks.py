@@ -8,29 +8,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from persona_interp.dictionaries.recordings import Recordings, as_recordings
 from persona_interp.dictionaries.saelens_training import Rows
 from persona_interp.errors import ModelError
 
 CHUNK = 4096
 """Rows read at once."""
+Blocks = Tensor | Recordings
+"""Residuals of several checkpoints on the same tokens, dims (checkpoint, token, d_model)."""
 
 
-def as_blocks(residuals: Any) -> Tensor:
+def as_blocks(residuals: Any) -> Blocks:
     """Residuals of several checkpoints on the same tokens, as they lie in memory or in a file.
 
     Args:
         residuals: Tensor, array or memory map of any float type, dims (checkpoint, token, d_model),
-            or a DataArray whose dims are named so in any order.
+            or a DataArray whose dims are named so in any order; or a recording of each checkpoint
+            (``keep_activations``).
 
     Returns:
-        A tensor that shares its memory, dims (checkpoint, token, d_model).
+        A tensor that shares its memory, dims (checkpoint, token, d_model); of recordings what reads
+        them from the disk as if they were one.
 
     Raises:
-        ModelError: It is none of these, or a number is not finite.
+        ModelError: It is none of these, a number is not finite, or recordings are not of the same
+            tokens at one hook.
 
     >>> as_blocks(np.zeros((2, 3, 4), dtype="float32")).shape
     torch.Size([2, 3, 4])
     """
+    recordings = as_recordings(residuals)
+    if recordings is not None:
+        return recordings
     if hasattr(residuals, "dims") and hasattr(residuals, "transpose"):
         residuals = residuals.transpose("checkpoint", "token", "d_model").to_numpy()
     if isinstance(residuals, np.ndarray):
@@ -42,7 +51,8 @@ def as_blocks(residuals: Any) -> Tensor:
         shape = getattr(residuals, "shape", type(residuals).__name__)
         raise ModelError(
             "residuals= are one tensor or array of dims (checkpoint, token, d_model), every "
-            f"checkpoint on the same tokens; got {shape}."
+            "checkpoint on the same tokens, or a list of recordings (keep_activations), one a "
+            f"checkpoint; got {shape}."
         )
     if not residuals.is_floating_point():
         raise ModelError(f"residuals= are floats; got {residuals.dtype}.")
@@ -64,7 +74,7 @@ def side_by_side(blocks: Tensor) -> Tensor:
     return blocks.float().transpose(0, 1).flatten(1)
 
 
-def as_rows(blocks: Tensor) -> Rows:
+def as_rows(blocks: Blocks) -> Rows:
     """Rows of all checkpoints side by side, each checkpoint centered and scaled on its own.
 
     The scale of a checkpoint is the root mean square of its centered residuals, so that each has
@@ -83,7 +93,7 @@ def as_rows(blocks: Tensor) -> Rows:
     return _standardize(lambda numbers: side_by_side(blocks[:, numbers]), n, n_checkpoints)
 
 
-def as_differences(blocks: Tensor) -> Rows:
+def as_differences(blocks: Blocks) -> Rows:
     """Rows of the second checkpoint's residuals minus the first's.
 
     Args:
@@ -103,7 +113,7 @@ def as_differences(blocks: Tensor) -> Rows:
     return _standardize(lambda at: blocks[1, at].float() - blocks[0, at].float(), n, 1)
 
 
-def as_pool(blocks: Tensor) -> Rows:
+def as_pool(blocks: Blocks) -> Rows:
     """Rows of every checkpoint below each other: what one SAE for all of them is trained on.
 
     Args:
@@ -122,16 +132,21 @@ def as_pool(blocks: Tensor) -> Rows:
 
 
 def _standardize(read: Callable[[Tensor], Tensor], n: int, n_blocks: int) -> Rows:
-    """Rows with the center of each column and the scale of each block, in two passes."""
-    total: Tensor | float = 0.0
-    for part in torch.arange(n).split(CHUNK):
-        total = total + read(part).double().sum(dim=0)
-    center = torch.as_tensor(total) / n
-    squares = torch.zeros(n_blocks, dtype=torch.float64)
-    for part in torch.arange(n).split(CHUNK):
-        squares += (read(part).double() - center).pow(2).sum(dim=0).view(n_blocks, -1).sum(dim=1)
+    """Rows with the center of each column and the scale of each block, in one pass.
+
+    Means and squared distances of parts are put together as by Chan, Golub and LeVeque (1979).
+    """
+    center = torch.zeros((), dtype=torch.float64)
+    squares = torch.zeros((), dtype=torch.float64)
+    seen = 0
+    for start in range(0, n, CHUNK):
+        part = read(torch.arange(start, min(start + CHUNK, n))).double()
+        own, both = part.mean(dim=0), seen + len(part)
+        gap = own - center
+        squares = squares + (part - own).pow(2).sum(dim=0) + gap.pow(2) * seen * len(part) / both
+        center, seen = center + gap * len(part) / both, both
     width = len(center) // n_blocks
-    scale = (squares / (n * width)).sqrt()
+    scale = (squares.view(n_blocks, -1).sum(dim=1) / (n * width)).sqrt()
     for i, size in enumerate(scale.tolist()):
         if not 0 < size < float("inf"):
             state = "all alike" if size == 0 else "not finite"

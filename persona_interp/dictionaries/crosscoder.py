@@ -163,7 +163,8 @@ def crosscoder(
         corpus: The documents read, as in ``fit``.
         hook: Canonical hook name, ``"blocks.1.hook_out"``.
         residuals: Residuals instead of checkpoints and corpus: a tensor, array or memory map, dims
-            (checkpoint, token, d_model), every checkpoint on the same tokens.
+            (checkpoint, token, d_model), every checkpoint on the same tokens; or a recording of
+            each (``keep_activations``), whose rows are read from the disk batch by batch.
         d_sae: Number of features.
         k: Features active a token, on average; a little more than are truly active serves best.
         steps: Training steps.
@@ -186,8 +187,8 @@ def crosscoder(
         The crosscoder, which takes raw residuals.
 
     Raises:
-        ModelError: Neither or both of corpus and residuals, an unknown sparsity or engine, or less
-            than one batch of tokens.
+        ModelError: Neither or both of corpus and residuals, recordings of other tokens or hooks,
+            an unknown sparsity or engine, or less than one batch of tokens.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
     source = same_tokens(
@@ -261,7 +262,7 @@ def difference(
         checkpoints: Base and tuned checkpoint; beside ``residuals`` their labels.
         corpus: As in ``crosscoder``, like everything below.
         hook: Canonical hook name.
-        residuals: Residuals of both, dims (checkpoint, token, d_model), the base first.
+        residuals: Residuals or recordings of both, as in ``crosscoder``, the base first.
         d_sae: Number of features.
         k: Features active a token, on average.
         steps: Training steps.

@@ -43,7 +43,7 @@ def finetune(
         start: Any SAE with one encoder (standard, JumpReLU, TopK, BatchTopK), in any form that
             ``as_dictionary`` takes.
         residuals: What it is trained on, dims (checkpoint, token, d_model), of one or several
-            checkpoints.
+            checkpoints; or a recording, or one of each checkpoint (``keep_activations``).
         hook: Whose residuals these are; needed of an SAE of SAELens that does not say.
         k: Features active a token; by default the start's (``usual_k``). Give it where the start
             does not say and these residuals are of another model: what the start no longer fits it

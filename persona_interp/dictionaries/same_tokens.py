@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from persona_interp.dictionaries.blocks import as_blocks
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, gather, sample_tokens
+from persona_interp.dictionaries.recordings import Recordings
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Tokens, hash_tokens, hash_weights, open_hooked, residuals
 from persona_interp.models.boot import canonical
@@ -34,13 +35,14 @@ class SameTokens(NamedTuple):
     """Residuals of several checkpoints on the same tokens.
 
     Attributes:
-        residuals: Dims (checkpoint, token, d_model).
+        residuals: Dims (checkpoint, token, d_model); a tensor, or recordings on the disk that are
+            indexed as one.
         documents: Document of every token, dims (token,); all alike where nobody said it.
         hook: Canonical name of the hook.
         provenance: Labels of the checkpoints, and where the residuals come from.
     """
 
-    residuals: Tensor
+    residuals: Any
     documents: np.ndarray
     hook: str
     provenance: dict[str, Any]
@@ -63,8 +65,10 @@ def same_tokens(
         checkpoints: Checkpoints in order, or a trajectory; beside ``residuals`` their labels.
         corpus: A corpus table, or anything that ``readers.read`` takes.
         hook: Hook name.
-        residuals: Residuals instead of checkpoints and corpus, dims (checkpoint, token, d_model).
-        documents: Beside ``residuals``: document of every token.
+        residuals: Residuals instead of checkpoints and corpus, dims (checkpoint, token, d_model);
+            or a recording of each checkpoint (``keep_activations``), all on the same tokens, which
+            stay on the disk.
+        documents: Beside ``residuals``: document of every token; recordings know theirs.
         n_tokens: Tokens of the corpus, at most.
         seed: Seed of the draw of documents.
         where: Roles of the tokens; all but special tokens by default.
@@ -73,8 +77,9 @@ def same_tokens(
         The residuals with their documents.
 
     Raises:
-        ModelError: Neither or both of corpus and residuals; checkpoints whose tokenizers differ;
-            labels or documents that do not match the residuals.
+        ModelError: Neither or both of corpus and residuals; checkpoints whose tokenizers differ,
+            recordings of other tokens, hooks or orders; labels or documents that do not match the
+            residuals.
         SchemaError: No document has a token of these roles, a role is unknown, or the documents
             drawn are copies of each other.
 
@@ -90,7 +95,13 @@ def same_tokens(
         where = as_tuple(where)
         return _harvest(checkpoints, corpus, hook=hook, n_tokens=n_tokens, seed=seed, where=where)
     blocks = as_blocks(residuals)
-    labels = [str(getattr(one, "label", one)) for one in checkpoints or range(len(blocks))]
+    facts: dict[str, Any] = {"n_tokens": blocks.shape[1], "residuals": "given"}
+    names: Iterable[Any] = range(len(blocks))
+    if isinstance(blocks, Recordings):
+        facts, hook = blocks.provenance, blocks.hook
+        names = facts["checkpoints"]
+        documents = blocks.documents if documents is None else documents
+    labels = [str(getattr(one, "label", one)) for one in checkpoints or names]
     documents = np.zeros(blocks.shape[1], int) if documents is None else np.asarray(documents)
     for name, got, wanted in (
         ("labels of checkpoints", len(labels), len(blocks)),
@@ -100,8 +111,7 @@ def same_tokens(
             raise ModelError(
                 f"residuals= of shape {tuple(blocks.shape)} take {wanted} {name}; got {got}."
             )
-    facts = {"checkpoints": labels, "n_tokens": blocks.shape[1], "residuals": "given"}
-    return SameTokens(blocks, documents, hook, facts)
+    return SameTokens(blocks, documents, hook, facts | {"checkpoints": labels})
 
 
 def _harvest(

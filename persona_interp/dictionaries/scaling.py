@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp.dictionaries.blocks import CHUNK
@@ -49,9 +50,9 @@ def scaling(
         crosscoder: The crosscoder.
         checkpoints: Its checkpoints, in its order; not needed beside ``residuals``.
         corpus: The documents read, as in ``crosscoder``.
-        residuals: Residuals instead, dims (checkpoint, token, d_model).
-        documents: Beside ``residuals``: document of every token. Tokens of one document are no
-            independent draws; without it every token counts as one.
+        residuals: Residuals instead, dims (checkpoint, token, d_model), or recordings.
+        documents: Beside ``residuals``: document of every token; recordings know theirs. Tokens of
+            one document are no independent draws; without it every token counts as one.
         n_tokens: Tokens harvested, at most.
         where: Roles of these tokens.
         seed: Seed of the documents drawn.
@@ -87,7 +88,7 @@ def scaling(
             f"this crosscoder is of {', '.join(labels)}; got residuals of "
             f"{', '.join(same.provenance['checkpoints'])}."
         )
-    if residuals is not None and documents is None:
+    if isinstance(same.residuals, Tensor) and residuals is not None and documents is None:
         same = same._replace(documents=np.arange(same.residuals.shape[1]))
     scale = crosscoder.scales.double()[:, None, None]
     decoder = (crosscoder.decoders.double() / scale).float()

@@ -63,7 +63,8 @@ def stage_wise(
         corpora: The old documents and the new ones.
         hook: Hook name; by default the start's.
         residuals: Instead of checkpoints and corpora: residuals on the old documents and on the
-            new ones, each of dims (checkpoint, token, d_model), the base first.
+            new ones, each of dims (checkpoint, token, d_model), or each a list of two recordings
+            (``keep_activations``), the base first.
         k: Features active a token; by default the start's, measured on the base and the old
             documents where its provenance does not say.
         steps: Training steps of each finetuning.

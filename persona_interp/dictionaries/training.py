@@ -11,6 +11,7 @@ from persona_interp.dictionaries.dictionary import SparseDictionary, save_dictio
 from persona_interp.dictionaries.finetuning import finetune
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, harvest
 from persona_interp.dictionaries.inputs import AnyDictionary
+from persona_interp.dictionaries.recordings import Recordings
 from persona_interp.dictionaries.saelens import train
 from persona_interp.dictionaries.same_tokens import same_tokens
 from persona_interp.dictionaries.sparse_training import check_engine, trainer
@@ -55,7 +56,8 @@ def fit(
         corpus: The documents read: a corpus table, or anything that ``readers.read`` takes.
         hook: Canonical hook name, ``"blocks.1.hook_out"``.
         residuals: Residuals instead of checkpoints and corpus, dims (checkpoint, token, d_model),
-            or a recording (``keep_activations``), which is read from the disk batch by batch.
+            or a recording (``keep_activations``), which is read from the disk batch by batch;
+            beside ``start`` also a list of recordings, one a checkpoint.
         start: SAE to train on from, published ones included (``finetune``): its number of features
             and its activity hold instead of ``d_sae`` and ``k``, and half of ``lr`` is used.
         d_sae: Number of features.
@@ -89,7 +91,7 @@ def fit(
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
     settings: dict[str, Any]
-    acts: Tensor | ActStore
+    acts: Tensor | ActStore | Recordings
     check_count(d_sae, "d_sae")
     if decoder not in DECODERS:
         raise ModelError(unknown("decoder", decoder, DECODERS))
@@ -109,15 +111,20 @@ def fit(
         acts, hook, provenance = residuals, residuals.hook, residuals.provenance
     else:
         given = same_tokens(checkpoints, corpus, hook=hook, residuals=residuals)
-        acts, provenance = given.residuals.flatten(0, 1).float(), given.provenance
+        acts, hook, provenance = given.residuals, given.hook, given.provenance
+        acts = acts.flatten(0, 1).float() if isinstance(acts, Tensor) else acts
     if start is not None:
-        if isinstance(acts, ActStore):
-            acts = acts[acts.moments.numbers].float()
         settings = {"steps": steps, "batch": batch, "lr": lr / 2, "seed": seed, "engine": engine}
-        dictionary = finetune(start, acts[None], hook=hook, provenance=provenance, **settings)
+        rows = acts[None] if isinstance(acts, Tensor) else acts
+        dictionary = finetune(start, rows, hook=hook, provenance=provenance, **settings)
         if out is not None:
             save_dictionary(dictionary, out)
         return dictionary
+    if isinstance(acts, Recordings):
+        raise ModelError(
+            f"fit trains from nothing on one recording; got {len(acts)} in a list. Give one, name "
+            "start=, or train a crosscoder on several."
+        )
     if len(acts) < batch:
         raise ModelError(
             f"the corpus gives {len(acts)} tokens, less than one batch of {batch}; give more "

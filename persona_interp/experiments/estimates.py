@@ -32,7 +32,7 @@ LONG, SHARE = 1.0, 0.1
 H200_FLOPS = {"float32": 67e12, "bfloat16": 989e12}
 """Most that the card's data sheet promises, matrix products without sparsity, TF32 off."""
 H200_SHARE = 0.4
-"""Of that, what is counted on: the share that ``make gpu`` asks of a harvest."""
+"""Of that, what is counted on: less than ``make bench-gpu`` asks of a harvest."""
 H200_CALL = 1e-5
 """Seconds that the host takes to launch one operation; small models are bound by it."""
 

@@ -263,7 +263,10 @@ def _load_file(file: Path) -> ModuleType:
     modified = file.stat().st_mtime_ns
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
-        if path and Path(path).name == file.name and Path(path).resolve() == file.resolve():
+        # text first: this is asked for every cell, and there are thousands of modules
+        if not path or not str(path).endswith(file.name):
+            continue
+        if Path(path).name == file.name and Path(path).resolve() == file.resolve():
             if getattr(module, LOADED_AT, modified) == modified:  # else edited since we loaded it
                 return module
     # two files of one name are two modules

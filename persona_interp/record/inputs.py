@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+import persona_interp.models.sources  # noqa: F401  with the room: later it would load more slowly
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint
 from persona_interp.models.inputs import list_checkpoints

@@ -51,6 +51,9 @@ class Listing(NamedTuple):
     signed: set[str]
 
 
+NOTHING = Listing({}, {}, [], set())
+
+
 def listing(manifest: Path) -> Listing:
     r"""What a manifest says, and the lines that cannot be read.
 
@@ -77,9 +80,7 @@ def listing(manifest: Path) -> Listing:
         return _listing(manifest)  # which says why it cannot be read
     if time.time_ns() - status.st_mtime_ns < SETTLED:
         return _listing(manifest)
-    found = _listing_once(manifest, status.st_size, status.st_mtime_ns, status.st_ino)
-    entries, files = dict(found.entries), {name: [*lines] for name, lines in found.files.items()}
-    return Listing(entries, files, [*found.unreadable], {*found.signed})
+    return _copy(_listing_once(manifest, status.st_size, status.st_mtime_ns, status.st_ino))
 
 
 @lru_cache(maxsize=8)  # a run of thousands of cells asks as often
@@ -90,12 +91,35 @@ def _listing_once(manifest: Path, size: int, mtime: int, inode: int) -> Listing:
 
 
 def _listing(manifest: Path) -> Listing:
-    """What a manifest says now."""
-    entries: dict[str, dict[str, Any]] = {}
-    files: dict[str, list[dict[str, Any]]] = {}
-    unreadable, signed = [], set[str]()
-    *lines, unfinished = read_bytes(manifest, error=StoreError).split(b"\n")
-    for number, line in enumerate(lines, start=1):
+    """What a manifest says now.
+
+    A run of thousands of cells asks after every commit, and the file has only grown by a line: what
+    it began with the last time is not looked at again, or the cost would be that of all pairs.
+    """
+    data = read_bytes(manifest, error=StoreError)
+    end = data.rfind(b"\n") + 1
+    memory = _memory(manifest)
+    before, known = memory[0]
+    if not data.startswith(before):
+        before, known = b"", NOTHING
+    found = _add_lines(known, data[len(before) : end].split(b"\n")[:-1], first=before.count(b"\n"))
+    memory[0] = data[:end], _copy(found)
+    if end < len(data):
+        found.unreadable.append(data.count(b"\n") + 1)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _memory(manifest: Path) -> list[tuple[bytes, Listing]]:
+    """Whole lines that were read last, and what they say; replaced in one step, never changed."""
+    del manifest
+    return [(b"", NOTHING)]
+
+
+def _add_lines(known: Listing, lines: list[bytes], *, first: int) -> Listing:
+    """What is known and what further lines say; ``first`` lines stand before them."""
+    entries, files, unreadable, signed = _copy(known)
+    for number, line in enumerate(lines, start=first + 1):
         entry = parse(line)
         if entry is None:
             unreadable += [number] if line.strip() else []
@@ -108,9 +132,13 @@ def _listing(manifest: Path) -> Listing:
             if "files" in entry:
                 entries[entry["cell"]] = entry
             signed |= {entry["cell"]} if is_signed else set()
-    if unfinished:
-        unreadable.append(len(lines) + 1)
     return Listing(entries, files, unreadable, signed)
+
+
+def _copy(found: Listing) -> Listing:
+    """The same, for a caller who may change it."""
+    files = {name: [*lines] for name, lines in found.files.items()}
+    return Listing(dict(found.entries), files, [*found.unreadable], {*found.signed})
 
 
 @contextmanager

@@ -77,3 +77,22 @@ for wing in wing_names():
         import_module(f"{PACKAGE}.{wing}.{part}")
 """
     assert _after(code, *HEAVY) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "freezes"), [("", True), pytest.param("import torch", False, marks=pytest.mark.slow)]
+)
+def test_a_room_with_torch_is_not_searched_for_garbage(first: str, freezes: bool) -> None:
+    """Unless torch was there before, and with it perhaps a model that must stay collectable."""
+    code = f"""
+import gc
+{first}
+from persona_interp import analysis
+assert gc.isenabled() and gc.get_freeze_count() == 0
+from persona_interp import record
+assert gc.isenabled() and (gc.get_freeze_count() > 100_000) == {freezes}
+gc.disable()
+from persona_interp import dictionaries
+assert not gc.isenabled()
+"""
+    _after(code)
