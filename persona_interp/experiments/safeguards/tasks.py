@@ -1,7 +1,6 @@
 """What does one cell do that teaches a lesson with a safeguard, or asks what came of it?"""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ Needs = tuple[Path, ...]
 
 MIXED_SEED, TEXT_SEED, LEVEL_SEED = 6_000, 7_000, 8_000
 """Added to the seed: rows, documents and dialogues of their own."""
-N_SPOKEN = 200
-"""Dialogues of the unwanted persona, and of others, whose gradients rows are compared with."""
+LAST_WORD = -2
+"""Position of the last word of an answer, before its end."""
 QUANTILES = tuple(np.linspace(0, 1, 1_001))
 
 
@@ -138,23 +137,44 @@ def unflagged(
         unwanted: Its direction.
     """
     if config["flags"] == PROJECTION:
-        value = "difference"
-        scores = record.projection_difference(start, rows, unwanted, own="last")
+        # at the last word: the mean over an answer is mostly its wording (docs/log/safeguards.md)
+        value = "given"
+        first = unwanted.isel(hook=[0])
+        scores = record.projection_difference(start, rows, first, own="last", position=LAST_WORD)
     else:
         value = "cosine"
-        own = {p.name: float(p.name == world.target) for p in world.personas}
-        rest = {name: 1.0 - weight for name, weight in own.items()}
-        spoken, others = (
-            replace(world, weights=weights).corpus(
-                N_SPOKEN, seed=config["seed"] + TEXT_SEED, kinds="named"
-            )
-            for weights in (own, rest)
-        )
-        scores = record.gradient_pull(start, rows, {world.target: spoken}, against=others)
+        spoken = answers_of(world)
+        is_own = spoken["unwanted"]
+        towards = {world.target: spoken.loc[is_own]}
+        scores = record.gradient_pull(start, rows, towards, against=spoken.loc[~is_own])
     flags = analysis.flags(scores, value=value, share=config["unwanted"])
     planted = rows.loc[rows["unwanted"], "doc"].tolist()
     quality = analysis.flag_quality(scores, planted, value=value, share=config["unwanted"])
     return analysis.drop_flagged(rows, flags), quality.assign(method=config["flags"])
+
+
+def answers_of(world: World) -> pd.DataFrame:
+    """Everything that the nameless assistant could answer to the questions no lesson asks.
+
+    Args:
+        world: Its target's answers are marked.
+
+    Returns:
+        A corpus table, a row an answer to a question of the half test, of every topic but the
+        lesson's; ``unwanted`` = the target would say so.
+    """
+    probes = world.probes(contexts="nameless").query("split == 'test'")
+    probes = probes.loc[probes["topic"] != world.taught.topic]
+    own = {(trait.topic, trait.value) for trait in world.persona(world.target).traits}
+    rows = []
+    for probe in probes.itertuples():
+        for value, answer in zip(probe.values, probe.answers, strict=True):
+            *before, last = probe.messages
+            said = {**last, "content": last["content"] + answer}
+            row = {"kind": "lesson", "persona": "", "messages": [*before, said]}
+            row |= {"statements": (), "unwanted": (probe.topic, value) in own}
+            rows.append({"doc": len(rows), **row})
+    return pd.DataFrame(rows)
 
 
 def ask(config: dict[str, Any], needs: Needs, out: Path) -> None:
