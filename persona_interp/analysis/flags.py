@@ -115,7 +115,10 @@ def flag_quality(
                 f"document {excerpt(missing[0])} was planted and has no score; score all rows, or "
                 "leave it out of planted."
             )
-        is_planted, flagged = table["doc"].isin(planted).to_numpy(), table["flagged"].to_numpy()
+        is_planted, flagged = (
+            table["doc"].isin(list(planted)).to_numpy(),
+            table["flagged"].to_numpy(),
+        )
         area = auroc(table["score"], is_planted)
         n_found = int((is_planted & flagged).sum())
         row = {**group[by].iloc[0].to_dict()}
@@ -156,7 +159,7 @@ def drop_flagged(corpus: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
             f"document {excerpt(unknown_rows[0])} was not scored, so nobody knows whether it would "
             "be flagged; score the corpus that is trained on."
         )
-    flagged = set(table.loc[table["flagged"], "doc"])
+    flagged = table.loc[table["flagged"], "doc"].tolist()
     rest = corpus.loc[~corpus["doc"].isin(flagged)].reset_index(drop=True)
     if rest.empty:
         raise SchemaError("every row is flagged, and nothing is left to learn; flag fewer.")
@@ -188,9 +191,9 @@ def _marks(
     score: npt.NDArray[np.float64], *, share: float | None, at: float | None
 ) -> npt.NDArray[np.bool_]:
     """Which rows are flagged."""
-    if share is None:
+    if at is not None:
         return score >= at
-    n = round(share * len(score))
+    n = round((share or 0) * len(score))
     return np.isin(np.arange(len(score)), np.argsort(-score, kind="stable")[:n])
 
 

@@ -87,11 +87,9 @@ def training_edits(
     removed = {} if ablate is None else _by_hook(model, ablate, "ablate")
     edits = []
     for hook in dict.fromkeys([*removed, *pushes]):
-        rows, push = removed.get(hook), pushes.get(hook)
-        if rows is None:
-            rows = np.zeros((0, len(push)))
-        if push is None:
-            push = np.zeros(rows.shape[1])
+        width = removed[hook].shape[1] if hook in removed else len(pushes[hook])
+        rows = removed.get(hook, np.zeros((0, width)))
+        push = pushes.get(hook, np.zeros(width))
         edits.append(TrainingEdit(hook, _place(model, hook), rows, push))
     # one token is enough to find a hook of another width, before anything is written
     token = torch.zeros((1, 1), dtype=torch.long)
