@@ -109,3 +109,12 @@ def test_chats_without_an_answer_are_named(pair: Pair) -> None:
         projection_difference(pair[0], corpus([chat("art ."), chat("art .")[:1]]), v)  # type: ignore[arg-type]
     with pytest.raises(SchemaError, match="own 'replies' is unknown; did you mean 'reply'"):
         projection_difference(pair[0], corpus([chat("art .")]), v, own="replies")  # type: ignore[arg-type]
+
+
+def test_answers_are_read_at_one_token_where_that_is_asked(pair: Pair) -> None:
+    rows, v = corpus([chat("golf ."), chat("art .")]), directions(pair[0])
+    table = projection_difference(pair[0], rows, v, own="last", position=-2)  # type: ignore[arg-type]
+    there = projections(pair[0], rows, v, position=-2)  # type: ignore[arg-type]
+    np.testing.assert_allclose(table.sort_values("doc")["given"], there["projection"], rtol=1e-4)
+    mean = projection_difference(pair[0], rows, v, own="last")  # type: ignore[arg-type]
+    assert not np.allclose(table.sort_values("doc")["given"], mean.sort_values("doc")["given"])
