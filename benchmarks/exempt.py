@@ -28,6 +28,7 @@ EXEMPT: dict[str, str] = {
     "pairs.pairs": "the intervals and p of auroc.auroc_differences, which has rows",
     "reach.evidence_in_words": "puts the interval of reach.evidence_to_reach into words",
     "roles.roles": "rows of effects.effects, unchanged",
+    "safeguards.safeguards": "the intervals of stats.across_seeds, which has rows, by seed",
     "score.family": "the interval of auroc.auroc, of a sum of features that was chosen elsewhere",
     "score.top": "rows of score.score, unchanged",
     "metric.axioms": "describes the distances of one table; its word is no claim about others",

@@ -44,7 +44,7 @@ def safeguards(arms: pd.DataFrame, *, nothing: str = Safeguard.NOTHING) -> pd.Da
         SchemaError: A column is missing, an arm has two rows of one seed, or seeds of its own.
 
     >>> row = dict.fromkeys(("leak", *BESIDE), 0.0) | {"seed": 0}
-    >>> rows = [{**row, "label": "nothing", "unwanted": 2.0, "wanted": 8.0}]
+    >>> rows = [{**row, "label": "no safeguard", "unwanted": 2.0, "wanted": 8.0}]
     >>> rows += [{**row, "label": "capping", "unwanted": 0.5, "wanted": 6.0}]
     >>> table = safeguards(pd.DataFrame(rows))
     >>> table[["label", "cut", "kept", "reaches"]].values.tolist()[1]

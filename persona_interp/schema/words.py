@@ -217,8 +217,8 @@ class Arm(StrEnum):
 class Safeguard(StrEnum):
     """What is done so that a wanted lesson brings no unwanted persona along."""
 
-    NOTHING = "nothing"
-    AGAIN = "nothing, in another order"
+    NOTHING = "no safeguard"
+    AGAIN = "no safeguard, another order"
     ALIGNED = "alignment documents"
     CHARACTER_BEFORE = "character training before"
     CHARACTER_AFTER = "character training after"
@@ -227,10 +227,10 @@ class Safeguard(StrEnum):
     PARAPHRASED = "inoculation, paraphrased"
     STEERED = "preventative steering"
     ABLATED = "ablation in training"
-    REPLAY = "replay"
+    REPLAY = "replayed documents"
     HELD = "LoRA with KL"
     CAPPED = "capping"
-    MIXED = "nothing, mixed rows"
+    MIXED = "no safeguard, mixed rows"
     FLAGGED = "flagged rows removed"
     FLAGGED_BY_GRADIENT = "rows flagged by gradient removed"
 

@@ -11,6 +11,6 @@ def test_it_draws_a_point_for_each_safeguard(load: Callable[[str], ModuleType]) 
     capped = {**NOTHING, "unwanted": (0.3, 0.2, 0.4)}
     made = {"safeguards": analysis.safeguards(arms(capping=capped))}
     script = load("fig11_safeguards")
-    assert script.numbers(made)["label"].tolist() == ["nothing", "capping"]
+    assert script.numbers(made)["label"].tolist() == ["no safeguard", "capping"]
     (axes, _) = script.draw(made).axes
     assert len(axes.collections[-1].get_offsets()) == 2

@@ -14,7 +14,7 @@ NOTHING = {"unwanted": (3.0, 2.0, 4.0), "wanted": (10.0, 8.0, 12.0), "leak": (1.
 
 def arms(**others: dict[str, tuple[float, ...]]) -> pd.DataFrame:
     rows = []
-    for label, values in {"nothing": NOTHING, **others}.items():
+    for label, values in {"no safeguard": NOTHING, **others}.items():
         for seed in range(3):
             row = dict.fromkeys(BESIDE, 0.0) | {"leak": 0.0, "seed": seed, "label": label}
             rows.append(row | {name: numbers[seed] for name, numbers in values.items()})
@@ -58,14 +58,14 @@ def test_one_seed_decides_nothing() -> None:
 
 def test_where_nothing_is_summoned_there_is_nothing_to_cut() -> None:
     table = arms().assign(unwanted=0.2)
-    row = by_label(table).loc["nothing"]
+    row = by_label(table).loc["no safeguard"]
     assert np.isnan(row.cut) and not row.mean_reaches
 
 
 def test_a_seed_without_the_bare_lesson_is_named() -> None:
     table = arms(capping=NOTHING)
-    table = table.loc[~((table["label"] == "nothing") & (table["seed"] == 2))]
-    with pytest.raises(SchemaError, match="seed 2 has no arm 'nothing'"):
+    table = table.loc[~((table["label"] == "no safeguard") & (table["seed"] == 2))]
+    with pytest.raises(SchemaError, match="seed 2 has no arm 'no safeguard'"):
         analysis.safeguards(table)
     with pytest.raises(SchemaError, match="two rows of one seed"):
         analysis.safeguards(pd.concat([table, table]))
