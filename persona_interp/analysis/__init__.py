@@ -23,6 +23,7 @@ from persona_interp.analysis.agreement import agreement
 from persona_interp.analysis.auroc import auroc, auroc_differences
 from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
+from persona_interp.analysis.carriers import carriers, causal_ranking
 from persona_interp.analysis.causes import added_share, removed_share
 from persona_interp.analysis.checkpoints import over_checkpoints
 from persona_interp.analysis.companions import companions
@@ -90,6 +91,8 @@ __all__ = [
     "baselines",
     "belief_scale",
     "bits_per_unit",
+    "carriers",
+    "causal_ranking",
     "chance_range",
     "companions",
     "contexts",

@@ -68,6 +68,7 @@ from persona_interp.record.projections import projections
 from persona_interp.record.pull import projection_difference
 from persona_interp.record.samples import sample
 from persona_interp.record.solution import solution
+from persona_interp.record.surprisal import surprisal
 from persona_interp.record.sweep import sweep
 from persona_interp.record.tokens import tokens
 from persona_interp.record.trait_evidence import continuations, trait_bits
@@ -120,6 +121,7 @@ __all__ = [
     "role_means",
     "sample",
     "solution",
+    "surprisal",
     "sweep",
     "tokens",
     "trait_bits",

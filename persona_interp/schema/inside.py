@@ -1,6 +1,6 @@
 """What is inside a model: columns of tables about tokens, features and directions."""
 
-from persona_interp.schema.words import Fit, Light, Place, Status, Unit
+from persona_interp.schema.words import Carries, Fit, Group, Light, Place, Status, Unit, Way
 
 INSIDE: dict[str, dict[str, str]] = {
     "tokens": {
@@ -179,6 +179,59 @@ INSIDE: dict[str, dict[str, str]] = {
             "where it was not"
         ),
         "n": "number of templates",
+        "note": "why there is no share; '' where there is one",
+    },
+    "carriers": {
+        "measure": "behavior, or text that is drawn under the edit",
+        "candidate": "what may carry the effect: a direction, features, or both",
+        "kind": "direction, features, or directions and features",
+        "group": (
+            f"what the edit is for: {Group.CANDIDATE}, {Group.PATCH}, {Group.OTHER} or "
+            f"{Group.MATCHED}"
+        ),
+        "size": "directions or features in it, at one site",
+        "sites": "hooks at which it is edited, all at once",
+        "how": (
+            f"{Way.REMOVED} from the tuned model; {Way.ADDED} to the base, as far as the finetune "
+            f"went; {Way.PUSHED} in the base as far as its text stays coherent; {Way.OPPOSITE}"
+        ),
+        "effect": (
+            "what the edit takes away or brings: bits of log odds in a world, else bits a token"
+        ),
+        "lo": "lower end of its 95 % interval over prompts",
+        "hi": "upper end",
+        "share": "of tuned minus base (fraction); NaN where that is too small to be shared out",
+        "share_lo": "lower end of its 95 % interval over prompts",
+        "share_hi": "upper end",
+        "share_of_patch": (
+            "of what the other model's whole residual does at the same sites (fraction); NaN of "
+            "text, which cannot be patched"
+        ),
+        "share_of_patch_lo": "lower end of its 95 % interval over prompts",
+        "share_of_patch_hi": "upper end",
+        "tuned_lo": (
+            "lower end of the 95 % t interval over finetunes, of share_of_patch (of text: share); "
+            "NaN of fewer than three"
+        ),
+        "tuned_hi": "upper end",
+        "null_lo": (
+            "where the same number of one more random direction lies (95 %, t prediction; the "
+            "wider of both kinds), from here"
+        ),
+        "null_hi": "to here",
+        "n_null": "random edits behind it, of the kind of which there are fewer",
+        "p": (
+            "of a random edit going as far, two-sided: the larger of both kinds; NaN of controls"
+        ),
+        "q": "Benjamini-Hochberg over all candidates of the measure",
+        "strength": "of a push: multiple of what the finetune moved; else 1",
+        "nats": "nats a token by which text under the edit surprises the base; NaN if not drawn",
+        "n": "prompts (templates of a world), none of which chose anything",
+        "n_tuned": "finetunes behind the row",
+        "verdict": (
+            f"{Carries.CARRIES}, {Carries.HERE}, {Carries.AGAINST}, {Carries.NONE} or "
+            f"{Carries.UNDEFINED}; '' of controls"
+        ),
         "note": "why there is no share; '' where there is one",
     },
     "rivals": {

@@ -1,0 +1,344 @@
+"""What carries a finetune's effect: is it enough when added, and missed when removed?
+
+An edit of the base *adds* something, an edit of the tuned model *removes* it: sufficiency and
+necessity. Both are numbers beside what the other model's whole residual does at the same sites and
+beside random edits of the same size. Nothing is said on a point estimate.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from persona_interp import schema
+from persona_interp.analysis.causes import FLOOR, Odds, untaught_odds
+from persona_interp.analysis.stats import LEVEL, benjamini_hochberg, jackknife, t_interval
+from persona_interp.errors import SchemaError, unknown
+from persona_interp.schema.words import ALPHA, UNEDITED, Carries, Group, Way
+from persona_interp.worlds import World
+
+FLOOR_A_TOKEN = 0.02
+"""Bits a token; a smaller change of behavior is no effect that could be shared out."""
+ENOUGH_TUNED = 3
+"""Finetunes from which on something may be said to carry the effect, not in these alone."""
+RANDOM = (Group.NORM, Group.VARIANCE)
+CASE = ("candidate", "kind", "group", "size", "sites", "how")
+"""Columns that tell what is edited, and how."""
+CASES = ("of", "edit", *CASE, "null", "strength")
+
+Array = npt.NDArray[np.float64]
+
+
+class _Numbers(NamedTuple):
+    """Effect, share and share of the patch of one case: on all prompts, then without each.
+
+    Attributes:
+        effect: Bits, mean over the finetunes; dims (1 + prompts,).
+        share: Mean over the finetunes that have one; None where none has.
+        of_patch: The same of the whole residual's effect; None without a patch.
+        by_tuned: The number that is judged, one a finetune.
+        note: Why there is no share.
+    """
+
+    effect: Array
+    share: Array | None
+    of_patch: Array | None
+    by_tuned: Array
+    note: str
+
+    @property
+    def judged(self) -> Array | None:
+        """The share of the patch, and where nothing is patched the share."""
+        return self.share if self.of_patch is None else self.of_patch
+
+
+def carriers(
+    cases: pd.DataFrame,
+    measured: pd.DataFrame,
+    *,
+    base: str,
+    world: World | None = None,
+    measure: str = "behavior",
+) -> pd.DataFrame:
+    """How much of a finetune's effect goes, or comes, with each candidate.
+
+    ``share = change / (tuned - base)``, ``share_of_patch = change / change by the patch``; of
+    several finetunes the mean of theirs. Prompts are the units of the first interval (jackknife:
+    numerator and denominator leave out a prompt together, in all finetunes alike), finetunes those
+    of the second. A candidate *carries* the effect where both intervals leave out 0, the number
+    lies beyond the random edits' range and q is below 0.05; with fewer than three finetunes it
+    does so in these alone.
+
+    Args:
+        cases: One row a finetune and edit: ``of`` (label of the tuned checkpoint), ``edit``,
+            ``candidate``, ``kind``, ``group`` and ``how`` (words of ``Group`` and ``Way``),
+            ``size``, ``sites``, ``null`` (a random edit is the null of candidates of the same
+            text) and ``strength``; ``nats`` where text was drawn.
+        measured: With ``world`` a behavior table, else a trait_scores table; with ``edit``, and
+            ``of`` as in cases. Base and tuned unedited, and each under its edits.
+        base: Label of the base.
+        world: The world of the documents.
+        measure: What the rows are called: "behavior" or "text".
+
+    Returns:
+        A carriers table, one row a case; random edits are the range ``null_lo`` to ``null_hi``.
+        Shares are NaN where ``|tuned - base|`` is below 0.5 bits of a world (else 0.02 bits a
+        token), or its interval over prompts holds 0.
+
+    Raises:
+        SchemaError: A column is missing, or a case was not measured.
+
+    >>> rows = [("base", "none", 0.0), ("new", "none", 2.0), ("new", "x", 0.5), ("new", "all", 0.0)]
+    >>> scores = pd.DataFrame(rows, columns=["checkpoint", "edit", "logodds"])
+    >>> scores = pd.concat([scores.assign(question=q, logodds=scores["logodds"] * f)
+    ...                     for q, f in (("a", 0.9), ("b", 1.0), ("c", 1.1))])
+    >>> scores = scores.assign(of="new", trait="dry", split="test", n_pos=1, n_neg=1)
+    >>> cases = pd.DataFrame({"edit": ["x", "all"], "group": ["candidate", "whole residual"]})
+    >>> cases = cases.assign(of="new", candidate=cases["edit"], kind="direction", size=1)
+    >>> cases = cases.assign(sites="blocks.0.hook_out", how="removed", null="", strength=1.0)
+    >>> table = carriers(cases, scores, base="base").set_index("candidate")
+    >>> table.loc["x", ["effect", "share", "share_of_patch"]].astype(float).round(6).tolist()
+    [1.5, 0.75, 0.75]
+    """
+    schema.require_rows(cases, *CASES)
+    schema.require_rows(measured, "of", "checkpoint", "edit")
+    floor = FLOOR if world is not None else FLOOR_A_TOKEN
+    odds = {str(of): _odds(part, world) for of, part in measured.groupby("of", sort=False)}
+    numbers, rows, n_prompts = {}, [], 0
+    for key, part in cases.groupby(list(CASE), sort=False):
+        case = dict(zip(CASE, key, strict=True))
+        numbers[key], n_prompts = _numbers(case, part, cases, odds, base=base, floor=floor)
+        strength = float(part["strength"].mean())
+        nats = float(part["nats"].mean()) if "nats" in part else np.nan
+        about = {"null": part["null"].iloc[0], "strength": strength, "nats": nats}
+        rows.append(case | about | {"key": key, "n": n_prompts})
+    nulls = _nulls(rows, numbers)
+    table = pd.DataFrame(
+        [
+            _row(row, numbers[row["key"]], nulls.get(row["null"], {}))
+            for row in rows
+            if row["group"] not in RANDOM
+        ]
+    )
+    table["q"] = benjamini_hochberg(table["p"])
+    table["verdict"] = [_verdict(row) for row in table.to_dict("records")]
+    table = table.assign(measure=measure)[list(schema.TABLES["carriers"])]
+    return schema.check(table, "carriers")
+
+
+def causal_ranking(ranked: pd.DataFrame, *, n_tuned: int = 0) -> pd.DataFrame:
+    """Features by what taking each out of the tuned model does to behavior.
+
+    The features whose mean activation a finetune moved most are taken out one by one, and ranked by
+    the size of the effect (after Wang et al. 2025, who steer with them).
+
+    Args:
+        ranked: One row a finetune and feature: ``of``, ``dictionary``, ``feature``, ``before``,
+            ``after`` (mean activation), ``effect`` (bits, as of ``carriers``).
+        n_tuned: Finetunes; by default those of the table. A feature that was not among those most
+            moved in one of them counts as 0 there.
+
+    Returns:
+        One row a dictionary and feature, the largest absolute effect first: ``rank``, the means of
+        ``before``, ``after`` and ``effect`` over the finetunes, ``lo`` and ``hi`` of the effect
+        (t interval over finetunes; NaN of fewer than three) and ``n_tuned``.
+
+    Raises:
+        SchemaError: A column is missing.
+
+    >>> rows = {"of": list("aabb"), "dictionary": "sae", "feature": [1, 2, 1, 2], "before": 0.0}
+    >>> table = pd.DataFrame({**rows, "after": 1.0, "effect": [0.1, -0.5, 0.3, -0.7]})
+    >>> causal_ranking(table)[["rank", "feature", "effect"]].values.round(2).tolist()
+    [[1.0, 2.0, -0.6], [2.0, 1.0, 0.2]]
+    """
+    schema.require(ranked, "of", "dictionary", "feature", "before", "after", "effect")
+    n, rows = n_tuned or ranked["of"].nunique(), []
+    for (name, feature), part in ranked.groupby(["dictionary", "feature"], sort=False):
+        effects = np.zeros(n)
+        effects[: len(part)] = part["effect"]
+        lo, hi = np.nan, np.nan
+        if n >= ENOUGH_TUNED:
+            _, lo, hi, _ = t_interval(effects)
+        means = {column: part[column].sum() / n for column in ("before", "after")}
+        row = {"dictionary": name, "feature": int(feature), **means, "effect": effects.mean()}
+        rows.append(row | {"lo": float(lo), "hi": float(hi), "n_tuned": n})
+    columns = ["dictionary", "feature", "before", "after", "effect", "lo", "hi", "n_tuned"]
+    table = pd.DataFrame(rows, columns=columns)
+    order = np.argsort(-table["effect"].abs().to_numpy(np.float64), kind="stable")
+    table = table.iloc[order].reset_index(drop=True)
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    return table
+
+
+def question_odds(scores: pd.DataFrame) -> dict[tuple[str, str], Odds]:
+    """Mean log odds over questions under each edit, of one run.
+
+    Args:
+        scores: A trait_scores table with ``edit``.
+
+    Returns:
+        By checkpoint and edit, as of ``causes.untaught_odds``: on all questions that every
+        checkpoint and edit has, then without each in turn.
+    """
+    scores = scores.assign(edit=scores["edit"].fillna(UNEDITED))
+    wide = scores.pivot_table(
+        index=["checkpoint", "edit"], columns="question", values="logodds", sort=False
+    ).dropna(axis="columns")
+    n, odds = wide.shape[1], {}
+    if not n:
+        raise SchemaError("no question was answered by every checkpoint and edit; ask more.")
+    for (checkpoint, edit), values in zip(wide.index, wide.to_numpy(np.float64), strict=True):
+        left_out = (values.sum() - values) / (n - 1) if n > 1 else values[:0]
+        every = np.concatenate([[values.mean()], left_out])
+        odds[str(checkpoint), str(edit)] = Odds(every, tuple(map(str, wide.columns)))
+    return odds
+
+
+def _odds(part: pd.DataFrame, world: World | None) -> dict[tuple[str, str], Odds]:
+    """Log odds by checkpoint and edit, of the cell of one finetune."""
+    if world is None:
+        return question_odds(part)
+    return untaught_odds(part.drop(columns="of").assign(seed=0), world)
+
+
+def _numbers(
+    case: Mapping[str, Any],
+    part: pd.DataFrame,
+    cases: pd.DataFrame,
+    odds: Mapping[str, dict[tuple[str, str], Odds]],
+    *,
+    base: str,
+    floor: float,
+) -> tuple[_Numbers, int]:
+    """Numbers of one case over its finetunes, and the number of prompts."""
+    effects, shares, of_patches, notes, n = [], [], [], [], 0
+    for of, edit in zip(part["of"].astype(str), part["edit"].astype(str), strict=True):
+        if of not in odds:
+            raise SchemaError(unknown("measured finetune", of, odds))
+        own, sign = odds[of], -1 if case["how"] == Way.REMOVED else 1
+        edited = of if case["how"] == Way.REMOVED else base
+        start, n = _values(own, edited, UNEDITED), len(_found(own, base, UNEDITED).templates)
+        change = sign * (_values(own, edited, edit) - start)
+        total = _values(own, of, UNEDITED) - _values(own, base, UNEDITED)
+        effects.append(change)
+        if note := _too_small(total, floor, "tuned - base is"):
+            notes.append(f"{of}: {note}")
+            continue
+        shares.append(change / total)
+        is_patch = (cases["of"] == of) & (cases["group"] == Group.PATCH)
+        is_patch &= cases["sites"] == case["sites"]
+        is_patch &= (cases["how"] == Way.REMOVED) == (case["how"] == Way.REMOVED)
+        for patch in cases.loc[is_patch, "edit"].head(1).astype(str):
+            if (edited, patch) not in own:
+                continue  # drawn text is not patched
+            most = sign * (_values(own, edited, patch) - start)
+            if note := _too_small(most, floor, "the whole residual gives"):
+                notes.append(f"{of}: {note}")
+            else:
+                of_patches.append(change / most)
+    share, of_patch = (np.mean(parts, axis=0) if parts else None for parts in (shares, of_patches))
+    by_tuned = np.array([values[0] for values in (of_patches or shares)])
+    return _Numbers(np.mean(effects, axis=0), share, of_patch, by_tuned, "; ".join(notes)), n
+
+
+def _found(odds: Mapping[tuple[str, str], Odds], checkpoint: str, edit: str) -> Odds:
+    if (checkpoint, edit) not in odds:
+        known = [f"{checkpoint} ({edit})" for checkpoint, edit in odds]
+        raise SchemaError(unknown("measured edit", f"{checkpoint} ({edit})", known))
+    return odds[checkpoint, edit]
+
+
+def _values(odds: Mapping[tuple[str, str], Odds], checkpoint: str, edit: str) -> Array:
+    return _found(odds, checkpoint, edit).values
+
+
+def _too_small(total: Array, floor: float, what: str) -> str:
+    """Why this is no effect to share out; '' where it is one."""
+    _, lo, hi, _ = jackknife(total[0], total[1:])
+    if abs(total[0]) < floor:
+        return f"{what} {total[0]:.3f} bits, below {floor}"
+    # without an interval nothing says that there is an effect
+    if not (lo > 0 or hi < 0):
+        return f"{what} {total[0]:.3f} bits [{lo:.3f}, {hi:.3f}], not told from 0"
+    return ""
+
+
+def _nulls(rows: Sequence[Mapping[str, Any]], numbers: Mapping[Any, _Numbers]) -> dict[str, Any]:
+    """Numbers of the random edits, by the text that names their null, then by kind."""
+    nulls: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        judged = numbers[row["key"]].judged
+        if row["group"] in RANDOM and judged is not None:
+            kinds = nulls.setdefault(str(row["null"]), {})
+            kinds.setdefault(str(row["group"]), []).append(float(judged[0]))
+    return nulls
+
+
+def _row(
+    row: Mapping[str, Any], own: _Numbers, null: Mapping[str, Sequence[float]]
+) -> dict[str, Any]:
+    """One row of the table, without q and verdict."""
+    columns = {name: row[name] for name in (*CASE, "strength", "nats", "n")}
+    for name, lo, hi, values in (
+        ("effect", "lo", "hi", own.effect),
+        ("share", "share_lo", "share_hi", own.share),
+        ("share_of_patch", "share_of_patch_lo", "share_of_patch_hi", own.of_patch),
+    ):
+        columns |= dict.fromkeys((name, lo, hi), np.nan)
+        if values is not None:
+            interval = jackknife(values[0], values[1:])
+            columns |= {name: float(values[0]), lo: float(interval.lo), hi: float(interval.hi)}
+    columns |= {"tuned_lo": np.nan, "tuned_hi": np.nan, "n_tuned": len(own.by_tuned)}
+    if len(own.by_tuned) >= ENOUGH_TUNED:
+        _, lo, hi, _ = t_interval(own.by_tuned)
+        columns |= {"tuned_lo": float(lo), "tuned_hi": float(hi)}
+    lows, highs, ps = [], [], []
+    for draws in null.values():
+        lo, hi, p = _beside(np.nan if own.judged is None else float(own.judged[0]), draws)
+        lows.append(lo)
+        highs.append(hi)
+        ps.append(p)
+    is_claim = row["group"] == Group.CANDIDATE
+    columns |= {
+        # the harder kind of chance decides
+        "null_lo": min(lows, default=np.nan),
+        "null_hi": max(highs, default=np.nan),
+        "n_null": min(map(len, null.values()), default=0),
+        "p": max(ps, default=np.nan) if is_claim else np.nan,
+    }
+    return columns | {"note": own.note}
+
+
+def _beside(value: float, draws: Sequence[float]) -> tuple[float, float, float]:
+    """Where one more draw lies in 95 of 100 cases (t prediction), and p of this value there."""
+    n = len(draws)
+    if n < 2:
+        return np.nan, np.nan, np.nan
+    mean, error = float(np.mean(draws)), float(np.std(draws, ddof=1)) * np.sqrt(1 + 1 / n)
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * error
+    if not error:
+        return mean, mean, np.nan  # draws that are all alike say nothing of chance
+    p = 2 * float(stats.t.sf(abs(value - mean) / error, n - 1))
+    return mean - half, mean + half, p
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    """What may be said of one row."""
+    if row["group"] != Group.CANDIDATE or row["how"] == Way.OPPOSITE:
+        return ""
+    judged = "share" if np.isnan(row["share_of_patch"]) else "share_of_patch"
+    value, lo, hi = row[judged], row[f"{judged}_lo"], row[f"{judged}_hi"]
+    if np.isnan(value):
+        return Carries.UNDEFINED
+    is_claimed = row["q"] < ALPHA and (lo > 0 or hi < 0)
+    enough = row["n_tuned"] >= ENOUGH_TUNED
+    if enough:
+        is_claimed = is_claimed and (row["tuned_lo"] > 0 or row["tuned_hi"] < 0)
+    if is_claimed and value > row["null_hi"]:
+        return Carries.CARRIES if enough else Carries.HERE
+    if is_claimed and value < row["null_lo"] and value < 0:
+        return Carries.AGAINST
+    return Carries.NONE
