@@ -5,8 +5,7 @@ NONE = "a measure or metric table without intervals: lo and hi are NaN"
 STEP = "a step of effects.effects, which has rows"
 
 EXEMPT: dict[str, str] = {
-    "carriers.carriers": "intervals of stats.jackknife and stats.t_interval, with rows; p and range "
-    "of a t prediction from random edits, as of controls.p_of",
+    "carriers.carriers": "the intervals of stats.jackknife and stats.t_interval, with rows",
     "carriers.causal_ranking": "the interval of stats.t_interval, which has rows",
     "companions.companions": "describes pairs of one dictionary; seeds are what is claimed over",
     "controls.p_as_largest": STEP,

@@ -38,7 +38,8 @@ class _Numbers(NamedTuple):
     Attributes:
         effect: Bits, mean over the finetunes; dims (1 + prompts,).
         share: Mean over the finetunes that have one; None where none has.
-        of_patch: The same of the whole residual's effect; None without a patch.
+        of_patch: The same of the whole residual's effect.
+        is_patched: Whether the whole residual was put in at all; of text it cannot be.
         by_tuned: The number that is judged, one a finetune.
         note: Why there is no share.
     """
@@ -46,13 +47,14 @@ class _Numbers(NamedTuple):
     effect: Array
     share: Array | None
     of_patch: Array | None
+    is_patched: bool
     by_tuned: Array
     note: str
 
     @property
     def judged(self) -> Array | None:
         """The share of the patch, and where nothing is patched the share."""
-        return self.share if self.of_patch is None else self.of_patch
+        return self.of_patch if self.is_patched else self.share
 
 
 def carriers(
@@ -137,24 +139,26 @@ def causal_ranking(ranked: pd.DataFrame, *, n_tuned: int = 0) -> pd.DataFrame:
 
     Args:
         ranked: One row a finetune and feature: ``of``, ``dictionary``, ``feature``, ``before``,
-            ``after`` (mean activation), ``effect`` (bits, as of ``carriers``).
+            ``after`` (mean activation), ``effect`` (bits) and ``share``, as of ``carriers``.
         n_tuned: Finetunes; by default those of the table. A feature that was not among those most
             moved in one of them counts as 0 there.
 
     Returns:
         One row a dictionary and feature, the largest absolute effect first: ``rank``, the means of
-        ``before``, ``after`` and ``effect`` over the finetunes, ``lo`` and ``hi`` of the effect
-        (t interval over finetunes; NaN of fewer than three) and ``n_tuned``.
+        ``before``, ``after``, ``effect`` and ``share`` over the finetunes (the share over those
+        that have one), ``lo`` and ``hi`` of the effect (t interval over finetunes; NaN of fewer
+        than three) and ``n_tuned``.
 
     Raises:
         SchemaError: A column is missing.
 
     >>> rows = {"of": list("aabb"), "dictionary": "sae", "feature": [1, 2, 1, 2], "before": 0.0}
     >>> table = pd.DataFrame({**rows, "after": 1.0, "effect": [0.1, -0.5, 0.3, -0.7]})
+    >>> table["share"] = table["effect"] / 2
     >>> causal_ranking(table)[["rank", "feature", "effect"]].values.round(2).tolist()
     [[1.0, 2.0, -0.6], [2.0, 1.0, 0.2]]
     """
-    schema.require(ranked, "of", "dictionary", "feature", "before", "after", "effect")
+    schema.require(ranked, "of", "dictionary", "feature", "before", "after", "effect", "share")
     n, rows = n_tuned or ranked["of"].nunique(), []
     for (name, feature), part in ranked.groupby(["dictionary", "feature"], sort=False):
         effects = np.zeros(n)
@@ -164,8 +168,9 @@ def causal_ranking(ranked: pd.DataFrame, *, n_tuned: int = 0) -> pd.DataFrame:
             _, lo, hi, _ = t_interval(effects)
         means = {column: part[column].sum() / n for column in ("before", "after")}
         row = {"dictionary": name, "feature": int(feature), **means, "effect": effects.mean()}
-        rows.append(row | {"lo": float(lo), "hi": float(hi), "n_tuned": n})
-    columns = ["dictionary", "feature", "before", "after", "effect", "lo", "hi", "n_tuned"]
+        row |= {"lo": float(lo), "hi": float(hi), "share": part["share"].mean(), "n_tuned": n}
+        rows.append(row)
+    columns = ["dictionary", "feature", "before", "after", "effect", "lo", "hi", "share", "n_tuned"]
     table = pd.DataFrame(rows, columns=columns)
     order = np.argsort(-table["effect"].abs().to_numpy(np.float64), kind="stable")
     table = table.iloc[order].reset_index(drop=True)
@@ -214,7 +219,7 @@ def _numbers(
     floor: float,
 ) -> tuple[_Numbers, int]:
     """Numbers of one case over its finetunes, and the number of prompts."""
-    effects, shares, of_patches, notes, n = [], [], [], [], 0
+    effects, shares, of_patches, notes, n, is_patched = [], [], [], [], 0, False
     for of, edit in zip(part["of"].astype(str), part["edit"].astype(str), strict=True):
         if of not in odds:
             raise SchemaError(unknown("measured finetune", of, odds))
@@ -234,14 +239,16 @@ def _numbers(
         for patch in cases.loc[is_patch, "edit"].head(1).astype(str):
             if (edited, patch) not in own:
                 continue  # drawn text is not patched
+            is_patched = True
             most = sign * (_values(own, edited, patch) - start)
             if note := _too_small(most, floor, "the whole residual gives"):
                 notes.append(f"{of}: {note}")
             else:
                 of_patches.append(change / most)
     share, of_patch = (np.mean(parts, axis=0) if parts else None for parts in (shares, of_patches))
-    by_tuned = np.array([values[0] for values in (of_patches or shares)])
-    return _Numbers(np.mean(effects, axis=0), share, of_patch, by_tuned, "; ".join(notes)), n
+    by_tuned = np.array([values[0] for values in (of_patches if is_patched else shares)])
+    effect, note = np.mean(effects, axis=0), "; ".join(notes)
+    return _Numbers(effect, share, of_patch, is_patched, by_tuned, note), n
 
 
 def _found(odds: Mapping[tuple[str, str], Odds], checkpoint: str, edit: str) -> Odds:
@@ -309,6 +316,7 @@ def _row(
         "n_null": min(map(len, null.values()), default=0),
         "p": max(ps, default=np.nan) if is_claim else np.nan,
     }
+    columns["judged"] = "share_of_patch" if own.is_patched else "share"
     return columns | {"note": own.note}
 
 
@@ -329,7 +337,7 @@ def _verdict(row: Mapping[str, Any]) -> str:
     """What may be said of one row."""
     if row["group"] != Group.CANDIDATE or row["how"] == Way.OPPOSITE:
         return ""
-    judged = "share" if np.isnan(row["share_of_patch"]) else "share_of_patch"
+    judged = row["judged"]
     value, lo, hi = row[judged], row[f"{judged}_lo"], row[f"{judged}_hi"]
     if np.isnan(value):
         return Carries.UNDEFINED

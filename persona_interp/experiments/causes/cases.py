@@ -147,7 +147,7 @@ def feature_candidates(
     """
     candidates = []
     for sae, feat in zip(saes, feats, strict=True):
-        own = ranked.loc[(ranked["dictionary"] == sae.name) & (ranked["effect"] > 0)]
+        own = ranked.loc[(ranked["dictionary"] == sae.name) & (ranked["share"] > 0)]
         best = [int(feature) for feature in own["feature"]]
         for size in sets:
             if len(best) < size:

@@ -1,6 +1,6 @@
 """What is asked, what may carry the effect, and is a file still what it was?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -143,7 +143,8 @@ def text_sentence(table: pd.DataFrame) -> str:
             f"{way}: most with {best.candidate}, {best.share:.2f} "
             f"[{best.share_lo:.2f}, {best.share_hi:.2f}], {best.nats:.2f} nats a token"
         )
-    return f"Share of the difference between the tuned model's text and the base's; {'; '.join(parts)}."
+    listed = "; ".join(parts)
+    return f"Share of the difference between the tuned model's text and the base's; {listed}."
 
 
 def _share(row: Row) -> str:
