@@ -30,7 +30,7 @@ SETTINGS = CausesSettings(
     n_features=3,
     sets=(1,),
     axes=(1,),
-    n_random=3,
+    n_random=5,
     n_matched=1,
 )
 

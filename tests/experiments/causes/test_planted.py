@@ -30,7 +30,8 @@ def test_the_planted_vector_is_all_of_the_effect(run: Run) -> None:
         shares = own.loc[names, ["share", "share_of_patch", "tuned_lo", "tuned_hi"]]
         np.testing.assert_allclose(shares.to_numpy(np.float64), 1, atol=1e-3)
         assert set(own.loc[names, "n_tuned"]) == {3}
-        assert set(own.loc[names, "verdict"]) == {Carries.CARRIES}
+    removed = rows_of(run[1], how=Way.REMOVED, group=Group.CANDIDATE)
+    assert set(removed.loc[names, "verdict"]) == {Carries.CARRIES}
 
 
 def test_nothing_else_is(run: Run) -> None:
