@@ -59,7 +59,7 @@ def carriers(table: pd.DataFrame, *, sites: str = "", title: str = "") -> Figure
             face = {"facecolor": "white", "edgecolor": "black", "linewidth": 0.8}
             ax.scatter(controls["share_of_patch"], y, s=14, zorder=3, **face)
             ax.axvline(0, **ZERO)
-            ax.axvline(1, color=GRAY, linewidth=0.8, linestyle="--", label="whole residual")
+            ax.axvline(1, color=GRAY, linewidth=0.8, linestyle="--", label=str(Group.PATCH))
             shown = [*names, "other directions and features"]
             label_rows(ax, shown if ax is axes[0] else [""] * len(shown))
             ax.set_xlabel("share of the whole residual's effect (fraction)")

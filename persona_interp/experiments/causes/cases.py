@@ -341,7 +341,7 @@ def patches(source: Any, sites: Iterable[tuple[str, ...]], *, way: str) -> list[
         name = f"{way} whole residual at {', '.join(hooks)}"
         edits = [record.patch(source, hook=hook, name=f"{name}: {hook}") for hook in hooks]
         parts = tuple(Part(hook, np.zeros((0, 0))) for hook in hooks)
-        one = Candidate("whole residual", "residual", Group.PATCH, parts)
+        one = Candidate(str(Group.PATCH), "residual", Group.PATCH, parts)
         cases.append(Case(_row(one, way, edit=name, null=""), tuple(edits)))
     return cases
 
