@@ -14,16 +14,20 @@ import pandas as pd
 from scipy import stats
 
 from persona_interp import schema
-from persona_interp.analysis.causes import FLOOR, Odds, untaught_odds
+from persona_interp.analysis.causal_ranking import ENOUGH_TUNED
+from persona_interp.analysis.causes import FLOOR, Odds
+from persona_interp.analysis.edit_odds import (
+    FLOOR_A_TOKEN,
+    odds_at,
+    odds_of,
+    too_small,
+    values_of,
+)
 from persona_interp.analysis.stats import LEVEL, benjamini_hochberg, jackknife, t_interval
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import ALPHA, UNEDITED, Carries, Group, Way
 from persona_interp.worlds import World
 
-FLOOR_A_TOKEN = 0.02
-"""Bits a token; a smaller change of behavior is no effect that could be shared out."""
-ENOUGH_TUNED = 3
-"""Finetunes from which on something may be said to carry the effect, not in these alone."""
 RANDOM = (Group.NORM, Group.VARIANCE)
 CASE = ("candidate", "kind", "group", "size", "sites", "how")
 """Columns that tell what is edited, and how."""
@@ -71,14 +75,15 @@ def carriers(
     several finetunes the mean of theirs. Prompts are the units of the first interval (jackknife:
     numerator and denominator leave out a prompt together, in all finetunes alike), finetunes those
     of the second. A candidate *carries* the effect where both intervals leave out 0, the number
-    lies beyond the random edits' range and q is below 0.05; with fewer than three finetunes it
-    does so in these alone.
+    lies beyond the random edits' range and q is below 0.05, and text under the edit is coherent;
+    with fewer than three finetunes it does so in these alone.
 
     Args:
         cases: One row a finetune and edit: ``of`` (label of the tuned checkpoint), ``edit``,
             ``candidate``, ``kind``, ``group`` and ``how`` (words of ``Group`` and ``Way``),
             ``size``, ``sites``, ``null`` (a random edit is the null of candidates of the same
-            text) and ``strength``; ``nats`` where text was drawn.
+            text) and ``strength``; where text was drawn ``nats``, and ``limit``, the most at which
+            text is coherent.
         measured: With ``world`` a behavior table, else a trait_scores table; with ``edit``, and
             ``of`` as in cases. Base and tuned unedited, and each under its edits.
         base: Label of the base.
@@ -108,14 +113,17 @@ def carriers(
     schema.require_rows(cases, *CASES)
     schema.require_rows(measured, "of", "checkpoint", "edit")
     floor = FLOOR if world is not None else FLOOR_A_TOKEN
-    odds = {str(of): _odds(part, world) for of, part in measured.groupby("of", sort=False)}
+    odds = {str(of): odds_of(part, world) for of, part in measured.groupby("of", sort=False)}
     numbers, rows, n_prompts = {}, [], 0
     for key, part in cases.groupby(list(CASE), sort=False):
         case = dict(zip(CASE, key, strict=True))
         numbers[key], n_prompts = _numbers(case, part, cases, odds, base=base, floor=floor)
         strength = float(part["strength"].mean())
-        nats = float(part["nats"].mean()) if "nats" in part else np.nan
+        nats, limit = (
+            float(part[name].mean()) if name in part else np.nan for name in ("nats", "limit")
+        )
         about = {"null": part["null"].iloc[0], "strength": strength, "nats": nats}
+        about["is_broken"] = nats > limit
         rows.append(case | about | {"key": key, "n": n_prompts})
     nulls = _nulls(rows, numbers)
     table = pd.DataFrame(
@@ -129,84 +137,6 @@ def carriers(
     table["verdict"] = [_verdict(row) for row in table.to_dict("records")]
     table = table.assign(measure=measure)[list(schema.TABLES["carriers"])]
     return schema.check(table, "carriers")
-
-
-def causal_ranking(ranked: pd.DataFrame, *, n_tuned: int = 0) -> pd.DataFrame:
-    """Features by what taking each out of the tuned model does to behavior.
-
-    The features whose mean activation a finetune moved most are taken out one by one, and ranked by
-    the size of the effect (after Wang et al. 2025, who steer with them).
-
-    Args:
-        ranked: One row a finetune and feature: ``of``, ``dictionary``, ``feature``, ``before``,
-            ``after`` (mean activation), ``effect`` (bits) and ``share``, as of ``carriers``.
-        n_tuned: Finetunes; by default those of the table. A feature that was not among those most
-            moved in one of them counts as 0 there.
-
-    Returns:
-        One row a dictionary and feature, the largest absolute effect first: ``rank``, the means of
-        ``before``, ``after``, ``effect`` and ``share`` over the finetunes (the share over those
-        that have one), ``lo`` and ``hi`` of the effect (t interval over finetunes; NaN of fewer
-        than three) and ``n_tuned``.
-
-    Raises:
-        SchemaError: A column is missing.
-
-    >>> rows = {"of": list("aabb"), "dictionary": "sae", "feature": [1, 2, 1, 2], "before": 0.0}
-    >>> table = pd.DataFrame({**rows, "after": 1.0, "effect": [0.1, -0.5, 0.3, -0.7]})
-    >>> table["share"] = table["effect"] / 2
-    >>> causal_ranking(table)[["rank", "feature", "effect"]].values.round(2).tolist()
-    [[1.0, 2.0, -0.6], [2.0, 1.0, 0.2]]
-    """
-    schema.require(ranked, "of", "dictionary", "feature", "before", "after", "effect", "share")
-    n, rows = n_tuned or ranked["of"].nunique(), []
-    for (name, feature), part in ranked.groupby(["dictionary", "feature"], sort=False):
-        effects = np.zeros(n)
-        effects[: len(part)] = part["effect"]
-        lo, hi = np.nan, np.nan
-        if n >= ENOUGH_TUNED:
-            _, lo, hi, _ = t_interval(effects)
-        means = {column: part[column].sum() / n for column in ("before", "after")}
-        row = {"dictionary": name, "feature": int(feature), **means, "effect": effects.mean()}
-        row |= {"lo": float(lo), "hi": float(hi), "share": part["share"].mean(), "n_tuned": n}
-        rows.append(row)
-    columns = ["dictionary", "feature", "before", "after", "effect", "lo", "hi", "share", "n_tuned"]
-    table = pd.DataFrame(rows, columns=columns)
-    order = np.argsort(-table["effect"].abs().to_numpy(np.float64), kind="stable")
-    table = table.iloc[order].reset_index(drop=True)
-    table.insert(0, "rank", np.arange(1, len(table) + 1))
-    return table
-
-
-def question_odds(scores: pd.DataFrame) -> dict[tuple[str, str], Odds]:
-    """Mean log odds over questions under each edit, of one run.
-
-    Args:
-        scores: A trait_scores table with ``edit``.
-
-    Returns:
-        By checkpoint and edit, as of ``causes.untaught_odds``: on all questions that every
-        checkpoint and edit has, then without each in turn.
-    """
-    scores = scores.assign(edit=scores["edit"].fillna(UNEDITED))
-    wide = scores.pivot_table(
-        index=["checkpoint", "edit"], columns="question", values="logodds", sort=False
-    ).dropna(axis="columns")
-    n, odds = wide.shape[1], {}
-    if not n:
-        raise SchemaError("no question was answered by every checkpoint and edit; ask more.")
-    for (checkpoint, edit), values in zip(wide.index, wide.to_numpy(np.float64), strict=True):
-        left_out = (values.sum() - values) / (n - 1) if n > 1 else values[:0]
-        every = np.concatenate([[values.mean()], left_out])
-        odds[str(checkpoint), str(edit)] = Odds(every, tuple(map(str, wide.columns)))
-    return odds
-
-
-def _odds(part: pd.DataFrame, world: World | None) -> dict[tuple[str, str], Odds]:
-    """Log odds by checkpoint and edit, of the cell of one finetune."""
-    if world is None:
-        return question_odds(part)
-    return untaught_odds(part.drop(columns="of").assign(seed=0), world)
 
 
 def _numbers(
@@ -225,11 +155,11 @@ def _numbers(
             raise SchemaError(unknown("measured finetune", of, odds))
         own, sign = odds[of], -1 if case["how"] == Way.REMOVED else 1
         edited = of if case["how"] == Way.REMOVED else base
-        start, n = _values(own, edited, UNEDITED), len(_found(own, base, UNEDITED).templates)
-        change = sign * (_values(own, edited, edit) - start)
-        total = _values(own, of, UNEDITED) - _values(own, base, UNEDITED)
+        start, n = values_of(own, edited, UNEDITED), len(odds_at(own, base, UNEDITED).templates)
+        change = sign * (values_of(own, edited, edit) - start)
+        total = values_of(own, of, UNEDITED) - values_of(own, base, UNEDITED)
         effects.append(change)
-        if note := _too_small(total, floor, "tuned - base is"):
+        if note := too_small(total, floor, "tuned - base is"):
             notes.append(f"{of}: {note}")
             continue
         shares.append(change / total)
@@ -240,8 +170,8 @@ def _numbers(
             if (edited, patch) not in own:
                 continue  # drawn text is not patched
             is_patched = True
-            most = sign * (_values(own, edited, patch) - start)
-            if note := _too_small(most, floor, "the whole residual gives"):
+            most = sign * (values_of(own, edited, patch) - start)
+            if note := too_small(most, floor, "the whole residual gives"):
                 notes.append(f"{of}: {note}")
             else:
                 of_patches.append(change / most)
@@ -249,28 +179,6 @@ def _numbers(
     by_tuned = np.array([values[0] for values in (of_patches if is_patched else shares)])
     effect, note = np.mean(effects, axis=0), "; ".join(notes)
     return _Numbers(effect, share, of_patch, is_patched, by_tuned, note), n
-
-
-def _found(odds: Mapping[tuple[str, str], Odds], checkpoint: str, edit: str) -> Odds:
-    if (checkpoint, edit) not in odds:
-        known = [f"{checkpoint} ({edit})" for checkpoint, edit in odds]
-        raise SchemaError(unknown("measured edit", f"{checkpoint} ({edit})", known))
-    return odds[checkpoint, edit]
-
-
-def _values(odds: Mapping[tuple[str, str], Odds], checkpoint: str, edit: str) -> Array:
-    return _found(odds, checkpoint, edit).values
-
-
-def _too_small(total: Array, floor: float, what: str) -> str:
-    """Why this is no effect to share out; '' where it is one."""
-    _, lo, hi, _ = jackknife(total[0], total[1:])
-    if abs(total[0]) < floor:
-        return f"{what} {total[0]:.3f} bits, below {floor}"
-    # without an interval nothing says that there is an effect
-    if not (lo > 0 or hi < 0):
-        return f"{what} {total[0]:.3f} bits [{lo:.3f}, {hi:.3f}], not told from 0"
-    return ""
 
 
 def _nulls(rows: Sequence[Mapping[str, Any]], numbers: Mapping[Any, _Numbers]) -> dict[str, Any]:
@@ -288,7 +196,7 @@ def _row(
     row: Mapping[str, Any], own: _Numbers, null: Mapping[str, Sequence[float]]
 ) -> dict[str, Any]:
     """One row of the table, without q and verdict."""
-    columns = {name: row[name] for name in (*CASE, "strength", "nats", "n")}
+    columns = {name: row[name] for name in (*CASE, "strength", "nats", "is_broken", "n")}
     for name, lo, hi, values in (
         ("effect", "lo", "hi", own.effect),
         ("share", "share_lo", "share_hi", own.share),
@@ -345,6 +253,8 @@ def _verdict(row: Mapping[str, Any]) -> str:
     enough = row["n_tuned"] >= ENOUGH_TUNED
     if enough:
         is_claimed = is_claimed and (row["tuned_lo"] > 0 or row["tuned_hi"] < 0)
+    if is_claimed and row["is_broken"]:
+        return Carries.BROKEN
     if is_claimed and value > row["null_hi"]:
         return Carries.CARRIES if enough else Carries.HERE
     if is_claimed and value < row["null_lo"] and value < 0:

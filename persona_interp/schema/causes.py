@@ -78,8 +78,8 @@ CAUSES: dict[str, dict[str, str]] = {
         "n": "prompts (templates of a world), none of which chose anything",
         "n_tuned": "finetunes behind the row",
         "verdict": (
-            f"{Carries.CARRIES}, {Carries.HERE}, {Carries.AGAINST}, {Carries.NONE} or "
-            f"{Carries.UNDEFINED}; '' of controls"
+            f"{Carries.CARRIES}, {Carries.HERE}, {Carries.AGAINST}, {Carries.BROKEN}, "
+            f"{Carries.NONE} or {Carries.UNDEFINED}; '' of controls"
         ),
         "note": "why there is no share; '' where there is one",
     },

@@ -192,6 +192,7 @@ class Carries(StrEnum):
     CARRIES = "carries it"
     HERE = "carries it in these finetunes"
     AGAINST = "works against it"
+    BROKEN = "leaves no coherent text"
     NONE = "not told from chance"
     UNDEFINED = "nothing to share out"
 

@@ -95,6 +95,26 @@ def test_the_harder_kind_of_chance_decides() -> None:
     assert row["null_hi"] > 0.6 and row["verdict"] == Carries.NONE
 
 
+def test_what_leaves_no_coherent_text_carries_nothing() -> None:
+    cases, scores = planted({OWN: 0.9, PATCH: 0.95} | null(0.05))
+    for nats, verdict in ((1.5, Carries.CARRIES), (2.5, Carries.BROKEN)):
+        spoken = cases.assign(nats=nats, limit=2.0)
+        table = analysis.carriers(spoken, scores, base="base")
+        assert table.loc[table["group"] == Group.CANDIDATE, "verdict"].item() == verdict
+
+
+def test_what_breaks_both_models_alike_takes_nothing_net() -> None:
+    rows = {("b", "none"): 0.0, ("b", "x"): -3.0, ("t", "none"): 2.0, ("t", "x"): -1.0}
+    scores = [
+        pd.DataFrame({"checkpoint": at, "edit": edit, "question": list("abcd")}).assign(
+            logodds=[value + wobble for wobble in (-0.1, 0, 0, 0.1)]
+        )
+        for (at, edit), value in rows.items()
+    ]
+    table = analysis.net_effects(pd.concat(scores, ignore_index=True), base="b", tuned="t")
+    assert table["effect"].item() == pytest.approx(0) and table["share"].item() == pytest.approx(0)
+
+
 def test_a_lost_edit_is_named() -> None:
     cases, scores = planted({OWN: 0.9, PATCH: 0.95})
     with pytest.raises(SchemaError, match="measured edit"):

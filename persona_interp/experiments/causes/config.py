@@ -33,6 +33,7 @@ class CausesSettings:
         sets: Sizes of the sets of features, best first.
         axes: Sizes of the sets of axes along which the finetune moved residuals most.
         n_random: Random edits of either kind beside every size.
+        n_spoken: How many of these text is drawn under, where a candidate is removed or added.
         n_matched: Sets of other features, as often active, beside every set of features.
         coherence: Nats a token by which text under a push may surprise the base more than its own
             text does.
@@ -46,6 +47,7 @@ class CausesSettings:
     sets: tuple[int, ...] = (1, 3)
     axes: tuple[int, ...] = (1, 6)
     n_random: int = 6
+    n_spoken: int = 4
     n_matched: int = 2
     coherence: float = 1.0
 
@@ -136,6 +138,7 @@ class Causes:
             config = measured | {"tuned": source.plain(), "sae": self._sae()}
             config |= {"sets": list(settings.sets), "axes": list(settings.axes)}
             config |= {"n_random": settings.n_random, "n_matched": settings.n_matched}
+            config |= {"n_spoken": settings.n_spoken}
             config |= {"coherence": settings.coherence}
             needs = (cells["questions",], cells["moved", source.label], *every)
             cells["edits", source.label] = _cell("edits", config, needs, of=source.label)

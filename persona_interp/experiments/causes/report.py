@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from persona_interp import plots
-from persona_interp.analysis.carriers import ENOUGH_TUNED
+from persona_interp.analysis.causal_ranking import ENOUGH_TUNED
 from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.page import Block

@@ -64,8 +64,6 @@ from persona_interp.worlds import World
 Needs = tuple[Path, ...]
 STRENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Multiples of what the finetune moved, among which the largest coherent push is searched."""
-TEXT_RANDOM = 3
-"""Random edits of either kind under which text is drawn."""
 
 
 def questions(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -160,12 +158,18 @@ def edits(config: dict[str, Any], needs: Needs, out: Path) -> None:
     for checkpoint, cases in ((tuned, removed), (base, added)):
         named = {case.row["edit"]: case.edits for case in cases}
         tables.append(measure(checkpoint, items, asked.world, named))
-        spoken = {case.row["edit"]: case.edits for case in cases if _is_spoken(case)}
+        spoken = {
+            case.row["edit"]: case.edits for case in cases if _is_spoken(case, config["n_spoken"])
+        }
         texts.append(_text(config, asked, checkpoint, spoken, split=TEST))
     cases = table_of([*removed, *added], of=tuned.label)
     text = pd.concat(texts, ignore_index=True)
     nats = text.groupby("edit")["nats"].mean()
-    write_table(cases.assign(nats=cases["edit"].map(nats)), out / "cases.parquet")
+    unedited = text.loc[text["edit"] == UNEDITED].groupby("checkpoint")["nats"].mean()
+    # the finetune's own text may surprise the base, and is coherent all the same
+    limit = unedited.max() + config["coherence"]
+    cases = cases.assign(nats=cases["edit"].map(nats), limit=limit)
+    write_table(cases, out / "cases.parquet")
     write_table(pd.concat(tables, ignore_index=True), out / "measured.parquet")
     write_table(text, out / "text.parquet")
 
@@ -268,23 +272,21 @@ def largest(strengths: tuple[float, ...], is_good: Any) -> float:
 
 
 def _rank(config: dict[str, Any], asked: Asked, sae: Any, feats: xr.Dataset) -> pd.DataFrame:
-    """What each of the most moved features takes of the effect when it is taken out alone."""
+    """What each of the most moved features takes of the effect, net of what it does to the base."""
     base, tuned = checkpoint_of(config["base"]), checkpoint_of(config["tuned"])
     before, after = feats["act"].mean("prompt").to_numpy().astype(np.float64)
     order = np.argsort(-np.abs(after - before), kind="stable")[: config["n_features"]]
     tried = [int(j) for j in order if after[j] != before[j]]
     if not tried:
         return pd.DataFrame()
-    cases = [{"edit": f"feature {j}", "candidate": str(j), "size": 1} for j in tried]
-    table = pd.DataFrame(cases).assign(kind="features", group=str(Group.CANDIDATE), null="")
-    table = table.assign(of=tuned.label, sites=sae.hook, how=str(Way.REMOVED), strength=1.0)
     items = half(asked.items, CHOICE)
     off = {f"feature {j}": record.ablate(sae, features=j, name=f"feature {j}") for j in tried}
-    parts = [measure(tuned, items, asked.world, off), measure(base, items, asked.world, {})]
-    measured = pd.concat(parts, ignore_index=True).assign(of=tuned.label)
-    found = analysis.carriers(table, measured, base=base.label, world=asked.world)
-    found = found.assign(dictionary=sae.name, feature=found["candidate"].astype(int))
-    found = found.assign(before=before[found["feature"]], after=after[found["feature"]])
+    # in the base too: a feature without which neither model speaks is no cause
+    parts = [measure(checkpoint, items, asked.world, off) for checkpoint in (tuned, base)]
+    measured = pd.concat(parts, ignore_index=True)
+    found = analysis.net_effects(measured, base=base.label, tuned=tuned.label, world=asked.world)
+    found = found.assign(dictionary=sae.name, feature=tried)
+    found = found.assign(before=before[tried], after=after[tried])
     return found[["dictionary", "feature", "before", "after", "effect", "lo", "hi", "share"]]
 
 
@@ -308,10 +310,10 @@ def _text(
     return table.merge(bits[[*keys, "logodds"]], on=keys, how="left")
 
 
-def _is_spoken(case: Case) -> bool:
+def _is_spoken(case: Case, n_random: int) -> bool:
     """Whether text is drawn under this edit: a patch is of given tokens, a push has no null."""
     if case.row["group"] in (Group.NORM, Group.VARIANCE):
-        return case.draw < TEXT_RANDOM and case.row["how"] in (Way.REMOVED, Way.ADDED)
+        return case.draw < n_random and case.row["how"] in (Way.REMOVED, Way.ADDED)
     return case.row["group"] == Group.CANDIDATE
 
 

@@ -31,6 +31,7 @@ SETTINGS = CausesSettings(
     sets=(1,),
     axes=(1,),
     n_random=5,
+    n_spoken=2,
     n_matched=1,
 )
 
