@@ -114,13 +114,14 @@ def carriers(
     schema.require_rows(measured, "of", "checkpoint", "edit")
     floor = FLOOR if world is not None else FLOOR_A_TOKEN
     odds = {str(of): odds_of(part, world) for of, part in measured.groupby("of", sort=False)}
-    numbers, rows, n_prompts = {}, [], 0
+    numbers: dict[Any, _Numbers] = {}
+    rows: list[dict[str, Any]] = []
     for key, part in cases.groupby(list(CASE), sort=False):
-        case = dict(zip(CASE, key, strict=True))
+        case = {name: part[name].iloc[0] for name in CASE}
         numbers[key], n_prompts = _numbers(case, part, cases, odds, base=base, floor=floor)
-        strength = float(part["strength"].mean())
-        nats, limit = (
-            float(part[name].mean()) if name in part else np.nan for name in ("nats", "limit")
+        strength, nats, limit = (
+            float(np.mean(part[name].to_numpy(np.float64))) if name in part else np.nan
+            for name in ("strength", "nats", "limit")
         )
         about = {"null": part["null"].iloc[0], "strength": strength, "nats": nats}
         about["is_broken"] = nats > limit

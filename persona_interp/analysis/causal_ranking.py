@@ -83,15 +83,16 @@ def causal_ranking(ranked: pd.DataFrame, *, n_tuned: int = 0) -> pd.DataFrame:
     [[1.0, 2.0, -0.6], [2.0, 1.0, 0.2]]
     """
     schema.require(ranked, "of", "dictionary", "feature", "before", "after", "effect", "share")
-    n, rows = n_tuned or ranked["of"].nunique(), []
-    for (name, feature), part in ranked.groupby(["dictionary", "feature"], sort=False):
+    n, rows = n_tuned or len(set(ranked["of"])), []
+    for _, part in ranked.groupby(["dictionary", "feature"], sort=False):
         effects = np.zeros(n)
         effects[: len(part)] = part["effect"]
         lo, hi = np.nan, np.nan
         if n >= ENOUGH_TUNED:
             _, lo, hi, _ = t_interval(effects)
         means = {column: part[column].sum() / n for column in ("before", "after")}
-        row = {"dictionary": name, "feature": int(feature), **means, "effect": effects.mean()}
+        names = {"dictionary": part["dictionary"].iloc[0], "feature": int(part["feature"].iloc[0])}
+        row = {**names, **means, "effect": effects.mean()}
         row |= {"lo": float(lo), "hi": float(hi), "share": part["share"].mean(), "n_tuned": n}
         rows.append(row)
     columns = ["dictionary", "feature", "before", "after", "effect", "lo", "hi", "share", "n_tuned"]

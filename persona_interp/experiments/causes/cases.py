@@ -107,7 +107,7 @@ def direction_candidates(
     candidates = []
     for hook in map(str, directions["hook"].values):
         for owner, own in owners.groupby("owner", sort=False):
-            rows = _rows(directions, own["name"], hook)
+            rows = _rows(directions, list(own["name"]), hook)
             group = Group.CANDIDATE if owner == target else Group.OTHER
             several = len(rows) > 1
             name = f"{owner}: all directions" if several else f"{owner}: {own['method'].iloc[0]}"
@@ -388,5 +388,5 @@ def _features(name: str, group: str, sae: Any, features: Sequence[int]) -> Candi
     return Candidate(name, FEATURES, group, (Part(sae.hook, rows, sae, tuple(features)),))
 
 
-def _rows(directions: xr.DataArray, names: pd.Series, hook: str) -> np.ndarray:
-    return directions.sel(name=list(names), hook=hook).to_numpy().astype(np.float64)
+def _rows(directions: xr.DataArray, names: list[str], hook: str) -> np.ndarray:
+    return directions.sel(name=names, hook=hook).to_numpy().astype(np.float64)

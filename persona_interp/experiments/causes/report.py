@@ -158,4 +158,4 @@ def _share(row: Row) -> str:
 
 
 def _table(table: pd.DataFrame, caption: str) -> Block:
-    return page.table(table[SHOWN], caption=caption, source=SOURCE, rows=60)
+    return page.table(table.loc[:, SHOWN], caption=caption, source=SOURCE, rows=60)

@@ -185,7 +185,7 @@ def _dictionary_files(sae: Any) -> tuple[File, ...]:
     given = [sae] if isinstance(sae, str | Path | SparseDictionary) else list(sae)
     files: dict[str, File] = {}
     for one in given:
-        path = one
+        path: Any = one
         if isinstance(one, SparseDictionary):
             path = cache() / "dictionaries" / dictionaries.hash_dictionary(one)
             if not (path / "dictionary.json").is_file():

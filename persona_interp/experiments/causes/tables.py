@@ -56,13 +56,12 @@ def _carriers(
     """What carries behavior, then what carries text."""
     base = experiment.base.label
     behavior = analysis.carriers(cases, measured, base=base, world=experiment.world)
-    spoken = cases.loc[cases["edit"].isin(set(text["edit"]))]
-    said = text.groupby(["of", "checkpoint", "edit", "question"], sort=False, as_index=False)
-    said = said["logodds"].mean()
-    if said["logodds"].isna().any() or spoken.empty:
-        # what was never said under some edit cannot be compared with what was
-        silent = said.loc[said["logodds"].isna(), "question"].unique()
-        said = said.loc[~said["question"].isin(silent)]
+    spoken = cases.loc[cases["edit"].isin(list(set(text["edit"])))]
+    keys = ["of", "checkpoint", "edit", "question"]
+    said = pd.DataFrame(text.groupby(keys, sort=False)["logodds"].agg("mean")).reset_index()
+    # what was never said under some edit cannot be compared with what was
+    silent = said.loc[said["logodds"].isna(), "question"]
+    said = said.loc[~said["question"].isin(list(silent))]
     if said.empty or spoken.empty:
         return behavior
     texts = analysis.carriers(spoken, said, base=base, measure="text")

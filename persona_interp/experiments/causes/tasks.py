@@ -62,6 +62,8 @@ from persona_interp.tables import (
 from persona_interp.worlds import World
 
 Needs = tuple[Path, ...]
+COLUMNS = ["dictionary", "feature", "before", "after", "effect", "lo", "hi", "share"]
+"""Of ``ranked.parquet``."""
 STRENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Multiples of what the finetune moved, among which the largest coherent push is searched."""
 
@@ -134,8 +136,7 @@ def moved(config: dict[str, Any], needs: Needs, out: Path) -> None:
         )
         write_dataset(feats, out / f"features {i}.nc")
         ranked.append(_rank(config, asked, sae, feats))
-    columns = ["dictionary", "feature", "before", "after", "effect", "lo", "hi", "share"]
-    table = pd.concat([pd.DataFrame(columns=columns), *ranked], ignore_index=True)
+    table = pd.concat([pd.DataFrame(columns=COLUMNS), *ranked], ignore_index=True)
     write_table(table.astype({"dictionary": str, "feature": int}), out / "ranked.parquet")
 
 
@@ -164,11 +165,12 @@ def edits(config: dict[str, Any], needs: Needs, out: Path) -> None:
         texts.append(_text(config, asked, checkpoint, spoken, split=TEST))
     cases = table_of([*removed, *added], of=tuned.label)
     text = pd.concat(texts, ignore_index=True)
-    nats = text.groupby("edit")["nats"].mean()
-    unedited = text.loc[text["edit"] == UNEDITED].groupby("checkpoint")["nats"].mean()
+    nats = {edit: _mean(text, "edit", str(edit)) for edit in set(text["edit"])}
+    unedited = text.loc[text["edit"] == UNEDITED]
     # the finetune's own text may surprise the base, and is coherent all the same
-    limit = unedited.max() + config["coherence"]
-    cases = cases.assign(nats=cases["edit"].map(nats), limit=limit)
+    own = [_mean(unedited, "checkpoint", model.label) for model in (base, tuned)]
+    cases = cases.assign(nats=[nats.get(edit, math.nan) for edit in cases["edit"]])
+    cases = cases.assign(limit=np.nanmax(own) + config["coherence"])
     write_table(cases, out / "cases.parquet")
     write_table(pd.concat(tables, ignore_index=True), out / "measured.parquet")
     write_table(text, out / "text.parquet")
@@ -229,7 +231,7 @@ def _pushed(
 ) -> list[Case]:
     """Each candidate at one site pushed as far as text stays coherent, and as far the other way."""
     base, cases = checkpoint_of(config["base"]), []
-    own = _text(config, asked, base, {}, split=CHOICE)["nats"].mean()
+    own = _mean(_text(config, asked, base, {}, split=CHOICE), "edit", UNEDITED)
     random = {"random": asked.random, "n_random": config["n_random"]}
     for one in candidates:
         if one.group != Group.CANDIDATE or len(one.parts) > 1:
@@ -287,7 +289,7 @@ def _rank(config: dict[str, Any], asked: Asked, sae: Any, feats: xr.Dataset) -> 
     found = analysis.net_effects(measured, base=base.label, tuned=tuned.label, world=asked.world)
     found = found.assign(dictionary=sae.name, feature=tried)
     found = found.assign(before=before[tried], after=after[tried])
-    return found[["dictionary", "feature", "before", "after", "effect", "lo", "hi", "share"]]
+    return found.loc[:, COLUMNS]
 
 
 def _text(
@@ -302,12 +304,18 @@ def _text(
     nats = record.surprisal(base, answers) * math.log(2)
     columns = ["checkpoint", "edit", "prompt", "question", "sample"]
     table = answers[[*columns, "answer"]].assign(nats=nats)
-    if not (answers["answer"] != "").any():
+    if not bool((answers["answer"] != "").to_numpy().any()):
         return table.assign(logodds=np.nan)
     bits = record.trait_bits(base, answers, {config["target"]: asked.trait})
     bits = bits.assign(logodds=(bits["bits_pos"] - bits["bits_neg"]) / bits["n_tokens"])
     keys = ["edit", "prompt", "sample"]
     return table.merge(bits[[*keys, "logodds"]], on=keys, how="left")
+
+
+def _mean(text: pd.DataFrame, column: str, value: str) -> float:
+    """Mean nats a token of the answers with this value; NaN where all are empty."""
+    nats = text.loc[text[column] == value, "nats"].dropna().to_numpy(np.float64)
+    return float(nats.mean()) if len(nats) else math.nan
 
 
 def _is_spoken(case: Case, n_random: int) -> bool:
