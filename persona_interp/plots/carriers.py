@@ -58,6 +58,7 @@ def carriers(table: pd.DataFrame, *, sites: str = "", title: str = "") -> Figure
             y = np.full(len(controls), len(names))
             face = {"facecolor": "white", "edgecolor": "black", "linewidth": 0.8}
             ax.scatter(controls["share_of_patch"], y, s=14, zorder=3, **face)
+            ax.margins(x=0.05)
             ax.axvline(0, **ZERO)
             ax.axvline(1, color=GRAY, linewidth=0.8, linestyle="--", label=str(Group.PATCH))
             shown = [*names, "other directions and features"]
@@ -65,7 +66,7 @@ def carriers(table: pd.DataFrame, *, sites: str = "", title: str = "") -> Figure
             ax.set_xlabel("share of the whole residual's effect (fraction)")
             ax.set_title(WAYS[way])
         legend(figure, *axes[0].get_legend_handles_labels())
-        note = _note(claims)
+        note = _note(claims.loc[claims["how"].isin(ways)])
         gaps = missing(claims.loc[claims["how"].isin(ways)], "share_of_patch", names="candidate")
         height = 0.4 + 0.24 * (len(names) + 1)
         return finish(figure, f"{note} {gaps}".strip(), height=height, title=title or sites)

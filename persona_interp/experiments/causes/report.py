@@ -95,13 +95,14 @@ def sentences(table: pd.DataFrame, *, target: str) -> list[str]:
             why = str(own["note"].iloc[0]) or "the whole residual does too little"
             texts.append(f"{verb}, nothing can be shared out: {why}.")
             continue
-        best = rows(known.sort_values("share_of_patch", ascending=False, kind="stable"))[0]
+        # the first, not the best: the best of those reported would be chosen on what is reported
+        first, shares = rows(known)[0], known["share_of_patch"]
         carrying = own["verdict"].isin([Carries.CARRIES, Carries.HERE]).sum()
         texts.append(
-            f"{verb}, {best.candidate} at {best.sites} gives the most of {target}'s effect among "
-            f"{len(own)} candidates: {_share(best)} of what the whole residual there does "
-            f"(random edits {best.null_lo:.2f} to {best.null_hi:.2f}); verdict: {best.verdict}. "
-            f"{carrying} of {len(own)} carry it."
+            f"{verb}, {first.candidate} at {first.sites} gives {_share(first)} of what the whole "
+            f"residual there does to {target}'s effect (random edits {first.null_lo:.2f} to "
+            f"{first.null_hi:.2f}); verdict: {first.verdict}. All {len(own)} candidates: "
+            f"{shares.min():.2f} to {shares.max():.2f}; {carrying} carry it."
         )
     for group in (Group.OTHER, Group.MATCHED):
         own = table.loc[(table["group"] == group) & (table["how"] == Way.REMOVED)]
@@ -138,10 +139,10 @@ def text_sentence(table: pd.DataFrame) -> str:
         return f"Of text nothing can be shared out: {claims['note'].iloc[0]}."
     parts = []
     for way, own in known.groupby("how", sort=False):
-        best = rows(own.sort_values("share", ascending=False, kind="stable"))[0]
+        first = rows(own)[0]
         parts.append(
-            f"{way}: most with {best.candidate}, {best.share:.2f} "
-            f"[{best.share_lo:.2f}, {best.share_hi:.2f}], {best.nats:.2f} nats a token"
+            f"{way}: {first.candidate} {first.share:.2f} "
+            f"[{first.share_lo:.2f}, {first.share_hi:.2f}], {first.nats:.2f} nats a token"
         )
     listed = "; ".join(parts)
     return f"Share of the difference between the tuned model's text and the base's; {listed}."
