@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         store,
         worlds,
     )
+    from persona_interp.experiments.causes.config import CausesSettings as CausesSettings
+    from persona_interp.experiments.causes.sources import causes as causes
     from persona_interp.experiments.compare.config import CompareOptions as CompareOptions
     from persona_interp.experiments.compare.config import CompareSettings as CompareSettings
     from persona_interp.experiments.compare.sources import compare as compare
@@ -61,8 +63,10 @@ __all__ = [
 
 
 _DOORS = {
+    "CausesSettings": "causes.config",
     "CompareOptions": "compare.config",
     "CompareSettings": "compare.config",
+    "causes": "causes.sources",
     "compare": "compare.sources",
     "estimate": "estimates",
 }

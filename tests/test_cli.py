@@ -228,6 +228,24 @@ def test_rows_named_on_the_command_line_are_left_out(
     assert code == 2 and "where no row begins" in err
 
 
+def test_causes_takes_its_options_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from persona_interp.experiments.causes import sources
+
+    read = []
+    monkeypatch.setattr(sources, "causes", lambda *names, **options: read.append((names, options)))
+    monkeypatch.setattr(sys.modules["persona_interp.cli.causes"], "report", lambda out: None)
+    command = ("causes", "a", "b", "c", "--traits", tmp_path, "--target", "dry", "--out", "x")
+    code, _, err = cli(capsys, *command, "--random", "4", "--sae", "s")
+    assert code == 0, err
+    ((names, options),) = read
+    assert names == ("a", ["b", "c"]) and options["sae"] == ["s"] and options["target"] == "dry"
+    assert options["settings"].n_random == 4
+    code, _, err = cli(capsys, *command, "--random", "1")
+    assert code == 2
+
+
 def test_rows_of_neutral_requests_are_left_out_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,8 @@ from persona_interp.analysis.agreement import agreement
 from persona_interp.analysis.auroc import auroc, auroc_differences
 from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
+from persona_interp.analysis.carriers import carriers
+from persona_interp.analysis.causal_ranking import causal_ranking, net_effects
 from persona_interp.analysis.causes import added_share, removed_share
 from persona_interp.analysis.checkpoints import over_checkpoints
 from persona_interp.analysis.companions import companions
@@ -105,6 +107,8 @@ __all__ = [
     "baselines",
     "belief_scale",
     "bits_per_unit",
+    "carriers",
+    "causal_ranking",
     "chance_range",
     "companions",
     "contexts",
@@ -137,6 +141,7 @@ __all__ = [
     "misalignment",
     "mixing_weight",
     "needed_units",
+    "net_effects",
     "novelty",
     "over_checkpoints",
     "pairs",

@@ -18,8 +18,13 @@ FLOOR = 0.5  # bits; a smaller shift is no effect that could be shared out
 Array = npt.NDArray[np.float64]
 
 
-class _Odds(NamedTuple):
-    """Mean log odds (bits) of the untaught traits: on all templates, then without each in turn."""
+class Odds(NamedTuple):
+    """Mean log odds of the untaught traits: on all templates, then without each in turn.
+
+    Attributes:
+        values: Bits, dims (1 + templates,).
+        templates: Their names, in this order.
+    """
 
     values: Array
     templates: tuple[str, ...]
@@ -154,10 +159,9 @@ def _shares(
     """A causes table of the edits of one checkpoint, which is ``base`` or ``tuned``."""
     rows = _untaught_rows(behavior, world, taught)
     run = [c for c in run_columns(rows) if c != "edit"]
-    traits = {(t.topic, t.value) for t in world.persona(world.target).traits}
     tables = []
     for _, part in rows.groupby(run, sort=False, dropna=False):
-        odds = _odds(part.reset_index(drop=True), traits)
+        odds = _odds(part.reset_index(drop=True), world)
         if len({own.templates for own in odds.values()}) > 1:
             raise SchemaError(
                 f"{base}, {tuned} and the edits were not asked the same templates; record them "
@@ -170,7 +174,7 @@ def _shares(
 
 
 def _shares_of_run(
-    odds: dict[tuple[str, str], _Odds], *, base: str, tuned: str, edited: str, patch: str
+    odds: dict[tuple[str, str], Odds], *, base: str, tuned: str, edited: str, patch: str
 ) -> pd.DataFrame:
     """A causes table of one run, its columns without those of the run."""
     start, end = _recorded(odds, base, UNEDITED), _recorded(odds, tuned, UNEDITED)
@@ -234,7 +238,7 @@ def _untaught_rows(
     return rows.assign(edit=edit, prompt=questions(rows))
 
 
-def _recorded(odds: dict[tuple[str, str], _Odds], checkpoint: str, edit: str) -> Array:
+def _recorded(odds: dict[tuple[str, str], Odds], checkpoint: str, edit: str) -> Array:
     """Odds of a checkpoint under an edit."""
     if (checkpoint, edit) not in odds:
         known = [f"{checkpoint} ({edit})" for checkpoint, edit in odds]
@@ -243,8 +247,28 @@ def _recorded(odds: dict[tuple[str, str], _Odds], checkpoint: str, edit: str) ->
     return odds[checkpoint, edit].values
 
 
-def _odds(rows: pd.DataFrame, traits: set[tuple[str, str]]) -> dict[tuple[str, str], _Odds]:
-    """Mean log odds of these traits over topics, by checkpoint and edit of one run."""
+def untaught_odds(
+    behavior: pd.DataFrame, world: World, *, taught: str | Trait | None = None
+) -> dict[tuple[str, str], Odds]:
+    """Log odds of the target's untaught traits under each edit, of one run.
+
+    Args:
+        behavior: As of ``removed_share``, of one run.
+        world: The world of the documents.
+        taught: The trait of the lesson; the world's by default.
+
+    Returns:
+        By checkpoint and edit: what ``removed_share`` makes its shares of.
+
+    Raises:
+        SchemaError: As of ``removed_share``.
+    """
+    return _odds(_untaught_rows(behavior, world, taught).reset_index(drop=True), world)
+
+
+def _odds(rows: pd.DataFrame, world: World) -> dict[tuple[str, str], Odds]:
+    """Mean log odds of the target's traits over topics, by checkpoint and edit of one run."""
+    traits = {(t.topic, t.value) for t in world.persona(world.target).traits}
     by = ["checkpoint", "edit", "topic"]
     names = list(zip(*(rows[column].astype(str).to_numpy() for column in by), strict=True))
     topics: dict[tuple[str, str], dict[str, Block]] = {}
@@ -254,7 +278,7 @@ def _odds(rows: pd.DataFrame, traits: set[tuple[str, str]]) -> dict[tuple[str, s
     return {key: _mean_odds(blocks, traits) for key, blocks in topics.items()}
 
 
-def _mean_odds(blocks: dict[str, Block], traits: set[tuple[str, str]]) -> _Odds:
+def _mean_odds(blocks: dict[str, Block], traits: set[tuple[str, str]]) -> Odds:
     """Mean log odds of these traits over topics, for one checkpoint and edit."""
     templates = next(iter(blocks.values())).prompts
     if any(block.prompts != templates for block in blocks.values()):
@@ -272,4 +296,4 @@ def _mean_odds(blocks: dict[str, Block], traits: set[tuple[str, str]]) -> _Odds:
             odds = np.concatenate([odds, pooled(block.logprob[np.stack(left_out)])[1]])
         by_topic.append(np.ascontiguousarray(odds[:, own]).mean(axis=-1))
     # rows in memory, so that every mean is added up in one order, whatever stands beside it
-    return _Odds(np.ascontiguousarray(np.transpose(by_topic)).mean(axis=-1), templates)
+    return Odds(np.ascontiguousarray(np.transpose(by_topic)).mean(axis=-1), templates)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import typer
 
 from persona_interp.cli.app import app
+from persona_interp.cli.causes import causes
 from persona_interp.cli.compare import compare
 from persona_interp.cli.doctor import doctor
 from persona_interp.cli.folder import browse, report, show, status, verify
@@ -25,6 +26,7 @@ from persona_interp.errors import PersonaInterpError, quote_path
 __all__ = [
     "app",
     "browse",
+    "causes",
     "collect",
     "compare",
     "doctor",
@@ -42,6 +44,7 @@ __all__ = [
 VERBS = (
     run_experiment,
     compare,
+    causes,
     report,
     browse,
     status,

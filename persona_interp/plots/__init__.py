@@ -8,6 +8,7 @@ provenance (JSON) side by side, with equal bytes for equal input.
 from persona_interp.arguments import doors
 from persona_interp.plots.agreement import agreement, agreement_matrix
 from persona_interp.plots.baselines import baselines
+from persona_interp.plots.carriers import carriers
 from persona_interp.plots.cases import misalignment, novelty
 from persona_interp.plots.causes import causes
 from persona_interp.plots.cosines import cosines
@@ -38,6 +39,7 @@ __all__ = [
     "agreement",
     "agreement_matrix",
     "baselines",
+    "carriers",
     "causes",
     "cosines",
     "dose",

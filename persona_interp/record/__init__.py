@@ -72,6 +72,7 @@ from persona_interp.record.pull import projection_difference
 from persona_interp.record.row_gradients import gradient_pull
 from persona_interp.record.samples import sample
 from persona_interp.record.solution import solution
+from persona_interp.record.surprisal import surprisal
 from persona_interp.record.sweep import sweep
 from persona_interp.record.tokens import tokens
 from persona_interp.record.trait_evidence import continuations, trait_bits
@@ -126,6 +127,7 @@ __all__ = [
     "role_means",
     "sample",
     "solution",
+    "surprisal",
     "sweep",
     "tokens",
     "trait_bits",

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -22,12 +21,11 @@ from persona_interp.models.inputs import as_checkpoint
 from persona_interp.models.load import load_tokenizer
 from persona_interp.models.outliers import SINK
 from persona_interp.readers import TraitFile, read
-from persona_interp.record.answer_bits import answer_bits
 from persona_interp.record.answers import answers
 from persona_interp.record.directions import random_directions
 from persona_interp.record.edit import EVERYWHERE, Edit
 from persona_interp.record.pooling import readings
-from persona_interp.record.subjects import open_subject
+from persona_interp.record.surprisal import surprisal
 from persona_interp.record.trait_evidence import trait_bits
 from persona_interp.record.vector_edits import add
 from persona_interp.record.vectors import Located, Vectors, locate_one
@@ -131,7 +129,7 @@ def sweep(
     draws: dict[str, Any] = {"n": n, "max_new_tokens": max_new_tokens, "temperature": temperature}
     replies = answers(checkpoint, prompts, edits=edits, seed=seed, cache=cache, **draws, **options)
     table = replies[[*KEYS, "answer", "n_tokens"]]
-    table = table.assign(bits_per_token=_surprisal(base, replies, **options))
+    table = table.assign(bits_per_token=surprisal(base, replies, **options))
     table = _judge(table, replies, base, traits or {}, options)
     for name in _Push._fields:
         table[name] = [getattr(pushes[edit], name) for edit in table["edit"]]
@@ -204,28 +202,6 @@ def _usual_norm(
     if not norms:
         raise SchemaError("the prompts have no token but special ones to measure; give norm=.")
     return float(np.mean(norms))
-
-
-def _surprisal(
-    base: Checkpoint, replies: pd.DataFrame, *, device: object, dtype: str, batch: Batch
-) -> npt.NDArray[np.float64]:
-    """Bits a token that the base is surprised by each answer; NaN where it is empty."""
-    spoken = (replies["answer"] != "").to_numpy()
-    surprisal = np.full(len(replies), math.nan)
-    if spoken.any():
-        rows = replies.loc[spoken]
-        subject = open_subject(base, {}, device=device, dtype=dtype)
-        chats = list(rows["messages"])
-        texts = [_continue(c, a) for c, a in zip(chats, rows["answer"], strict=True)]
-        bits, n = answer_bits(subject, chats, answers=texts, batch=batch, desc="surprisal")
-        surprisal[spoken] = -bits / n
-    return surprisal
-
-
-def _continue(chat: Sequence[Mapping[str, str]], answer: str) -> str:
-    """Answer as it follows the prompt: a draw is stored without the space before it."""
-    is_begun = chat[-1]["role"] in ("text", "assistant") and not chat[-1]["content"][-1:].isspace()
-    return f" {answer}" if is_begun and answer[0].isalnum() else answer
 
 
 def _judge(

@@ -15,12 +15,13 @@ import xarray as xr
 
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.schema.behavior import BEHAVIOR
+from persona_interp.schema.causes import CAUSES
 from persona_interp.schema.cells import check_cells
 from persona_interp.schema.comparison import COMPARISON
 from persona_interp.schema.findings import FINDINGS
 from persona_interp.schema.inside import INSIDE
 
-TABLES: dict[str, dict[str, str]] = {**BEHAVIOR, **INSIDE, **FINDINGS, **COMPARISON}
+TABLES: dict[str, dict[str, str]] = {**BEHAVIOR, **INSIDE, **CAUSES, **FINDINGS, **COMPARISON}
 
 DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
     "activations": {"act": ("checkpoint", "prompt", "d_model")},

@@ -154,46 +154,6 @@ INSIDE: dict[str, dict[str, str]] = {
             "stands beside it"
         ),
     },
-    "causes": {
-        "edit": "name of the edit; 'none' = no edit",
-        "base": f"mean log odds of the target's untaught traits before the lesson ({Unit.BITS})",
-        "tuned": f"the same after the lesson ({Unit.BITS})",
-        "edited": f"the same with the edit ({Unit.BITS})",
-        "share": "of tuned minus base: what the edit takes away, or brings (fraction)",
-        "lo": "lower end of the 95 % interval over templates",
-        "hi": "upper end",
-        "share_of_patch": (
-            "of what the other model's whole residual takes away, or brings, at the same hook: the "
-            "same (fraction); NaN without a patch"
-        ),
-        "share_of_patch_lo": "lower end of its 95 % interval over templates",
-        "share_of_patch_hi": "upper end",
-        "share_net": (
-            "share minus what the same edit does to the other model, of tuned minus base "
-            "(fraction); NaN where that was not edited"
-        ),
-        "share_net_lo": "lower end of its 95 % interval over templates",
-        "share_net_hi": "upper end",
-        "other_edited": (
-            f"the other model with the edit: the base where tuned is edited ({Unit.BITS}); NaN "
-            "where it was not"
-        ),
-        "n": "number of templates",
-        "note": "why there is no share; '' where there is one",
-    },
-    "rivals": {
-        "group": "kind of edit that is compared with the edit itself",
-        "n": "edits of this kind",
-        "mean": "their mean (fraction of the shift)",
-        "least": "smallest of them",
-        "least_edit": "its name",
-        "most": "largest of them",
-        "most_edit": "its name",
-        "own": "the same number of the edit itself",
-        "difference": "own minus most; negative = one of them takes more",
-        "held_out": "own minus what the one takes that takes most in the other seeds",
-        "rank": "of the edit itself among them, 1 = it takes more than all",
-    },
     "roles": {
         "name": "persona whose documents the feature knows best, chosen on the train half",
         "feature": "index in the dictionary of this seed",

@@ -167,6 +167,37 @@ class FileStatus(StrEnum):
     UNREADABLE = "unreadable"
 
 
+class Way(StrEnum):
+    """What is done with something that may carry a finetune's effect (``analysis.carriers``)."""
+
+    REMOVED = "removed"
+    ADDED = "added"
+    PUSHED = "pushed"
+    OPPOSITE = "pushed the other way"
+
+
+class Group(StrEnum):
+    """What an edit is for (``analysis.carriers``): the claim, its ceiling, or a control."""
+
+    CANDIDATE = "candidate"
+    PATCH = "whole residual"
+    OTHER = "other direction"
+    MATCHED = "matched features"
+    NORM = "random (norm)"
+    VARIANCE = "random (variance)"
+
+
+class Carries(StrEnum):
+    """Whether something carries a finetune's effect (``analysis.carriers``)."""
+
+    CARRIES = "carries it"
+    HERE = "carries it in these finetunes"
+    AGAINST = "works against it"
+    BROKEN = "leaves no coherent text"
+    NONE = "not told from chance"
+    UNDEFINED = "nothing to share out"
+
+
 class Role(StrEnum):
     """What a checkpoint is in a comparison."""
 

@@ -30,7 +30,7 @@ BELOW = {
     "requests": set(),
     "inputs": {"config"},
     "sources": {"config", "inputs", "requests", "comparison"},
-    "tasks": {"config", "inputs", "sources", "plants"},
+    "tasks": {"config", "inputs", "sources", "plants", "cases"},
     "tables": {"config", "plants", "cases", "inside"},
     "cases": {"config", "plants"},
     "findings": {"config"},
@@ -41,6 +41,7 @@ BELOW = {
 }
 """File of a wing -> files of the same wing that it may import."""
 WINGS = {
+    "causes": {"compare"},
     "order": {"dose"},
     "dictionaries": {"transfer"},
     "trait_dictionaries": {"dictionaries", "trait_transfer"},

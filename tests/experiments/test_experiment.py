@@ -65,7 +65,7 @@ def given() -> dict[str, dict[str, Any]]:
     return {wing: {"traits": traits} for wing in SEEDS}
 
 
-@pytest.mark.parametrize("name", [name for name in wing_names() if name != "compare"])
+@pytest.mark.parametrize("name", sorted({*wing_names()} - {"causes", "compare"}))
 def test_every_experiment_has_three_sizes_and_survives_json(
     name: str, given: dict[str, dict[str, Any]]
 ) -> None:
@@ -84,9 +84,10 @@ def test_every_experiment_has_three_sizes_and_survives_json(
     assert type(quick).__doc__ and wing_of(quick).function("tables", "summarize").__doc__
 
 
-def test_a_comparison_is_of_models_that_somebody_names() -> None:
-    with pytest.raises(WorldError, match="persona-interp compare --help"):
-        preset("quick", "compare")
+@pytest.mark.parametrize("name", ["causes", "compare"])
+def test_a_comparison_is_of_models_that_somebody_names(name: str) -> None:
+    with pytest.raises(WorldError, match=f"persona-interp {name} --help"):
+        preset("quick", name)
 
 
 def test_unknown_names_are_answered_with_the_nearest(tmp_path: Path) -> None:

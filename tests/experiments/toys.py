@@ -138,6 +138,8 @@ def toy(name: str, folder: Path) -> Any:
     match name:
         case "agreement":
             return Agreement(world=few_personas(), **AGREEMENT)
+        case "causes":
+            return search_of(folder)
         case "compare":
             return comparison_of(folder)
         case "dose":
@@ -244,6 +246,14 @@ def trait_dictionaries(traits: Path, start: Path) -> TraitDictionaries:
         n_matched=2,
         chat_template=None,
     )
+
+
+def search_of(folder: Path) -> Any:
+    """What carries the effect of a planted vector, by a direction and a dictionary."""
+    from persona_interp.experiments.causes.sources import search
+    from tests.experiments.causes.conftest import save_models
+
+    return search(**save_models(folder))
 
 
 def comparison_of(folder: Path) -> Any:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp import plots, schema
-from persona_interp.schema.words import Place
+from persona_interp.schema.words import Group, Place, Way
 
 NAMES = {
     "short": lambda i: f"lesson@{8 * i}",
@@ -87,6 +87,19 @@ def baselines(size: Size) -> Iterable[Figure]:
     table = numbers(size, names, "auroc", "auroc_same", "rise", "rise_control", "share", "excess")
     table = table.assign(n_documents=750, n_prompts=120, n_directions=100, no_better_than="")
     yield plots.baselines(table, title=size.title)
+
+
+def carriers(size: Size) -> Iterable[Figure]:
+    rows = []
+    for how in (Way.REMOVED, Way.ADDED):
+        groups = [Group.CANDIDATE] * size.n + [Group.OTHER]
+        for name, group in zip([*size.labels, "another"], groups, strict=True):
+            base = dict.fromkeys(schema.TABLES["carriers"], 0.5) | {"n": 5, "n_tuned": 3}
+            about = {"candidate": name, "group": str(group), "how": str(how), "n_null": 6}
+            rows.append(base | about | {"measure": "behavior", "sites": "blocks.0.hook_out"})
+    table = numbers(size, rows, "share_of_patch")
+    table = table.assign(null_lo=-0.3, null_hi=0.2)
+    yield plots.carriers(table, title=size.title)
 
 
 def causes(size: Size) -> Iterable[Figure]:
@@ -307,7 +320,7 @@ def volcano(size: Size) -> Iterable[Figure]:
 FIGURES: dict[str, Callable[[Size], Iterable[Figure]]] = {
     function.__name__: function
     for function in (
-        agreement, agreement_matrix, baselines, causes, cosines, dose, drift, evidence,
+        agreement, agreement_matrix, baselines, carriers, causes, cosines, dose, drift, evidence,
         feature_page, fidelity, forest, heatmap, layers, misalignment, norms, novelty, order,
         personas, recovery, seeds, statuses, summon, sweep, trait_transfer,
         trajectory, transfer, volcano,

@@ -20,6 +20,7 @@ ENUMS = [enum for enum in ENUMS if issubclass(enum, words.StrEnum) and enum is n
 COMMON = {"base", "control", "tuned", "lesson", "before", "prompt", "behavior", "answers", "null"}
 COMMON |= {"feature", "projection", "bits", "red", "green", "fits", "metric", "new", "composable"}
 COMMON |= {"split", "divergence", "worse", "better", "done", "failed", "missing", "holds"}
+COMMON |= {"candidate", "added", "removed", "random (norm)", "random (variance)"}
 """Words that also are names of columns, files, roles or colors, which mean something else."""
 
 READERS = Path(__file__).parent / "readers_of_words.py"
