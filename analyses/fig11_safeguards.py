@@ -1,7 +1,7 @@
-"""Figure 11: a wanted lesson summons an unwanted persona; what each safeguard cuts, keeps and leaks.
+"""Figure 11: a wanted lesson summons an unwanted persona; what safeguards cut, keep and leak.
 
-Every safeguard against the same lesson without one: the share of the unwanted persona's rise that is
-gone, the share of the lesson's own rise that is there, and as color what comes back under the worst
+Every safeguard against the same lesson without one: the share of the unwanted persona's rise that
+is gone, the share of the lesson's own rise that is there, and as color what comes back under the worst
 trigger. What would refute a safeguard: it keeps the persona, loses the lesson, or leaks.
 """
 
@@ -44,9 +44,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def main() -> None:
     """Compute the figure and save it as PNG, PDF and CSV with its provenance."""
-    figure_script(
-        __doc__, NAME, compute=compute, numbers=numbers, draw=draw, out="runs/safeguards"
-    )
+    figure_script(__doc__, NAME, compute=compute, numbers=numbers, draw=draw, out="runs/safeguards")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,9 @@ def frontier(safeguards: pd.DataFrame, *, aim: float = AIM, title: str = "") -> 
         axes.hlines(y, safeguards["kept_lo"], safeguards["kept_hi"], **BARS)
         axes.vlines(x, safeguards["cut_lo"], safeguards["cut_hi"], **BARS)
         look = {"s": 26, "edgecolors": INK, "linewidth": 0.5, "cmap": "viridis_r", "zorder": 3}
-        points = axes.scatter(x, y, c=safeguards["leak"].to_numpy(float), plotnonfinite=True, **look)
+        points = axes.scatter(
+            x, y, c=safeguards["leak"].to_numpy(float), plotnonfinite=True, **look
+        )
         figure.colorbar(points, ax=axes, label=f"leak, worst trigger ({Unit.BITS})", **COLOR_BAR)
         axes.set_xlim(*_limits(x))
         axes.set_ylim(*_limits(y))
@@ -79,6 +81,8 @@ def _note(safeguards: pd.DataFrame, aim: float) -> str:
     parts = ["One seed: no interval over seeds."]
     if n > 1:
         parts = [f"95 % t intervals over {n:g} seeds."]
-    parts.append(f"Dotted: {aim:g} cut and kept. Cut and kept are shares of what no safeguard gives.")
+    parts.append(
+        f"Dotted: {aim:g} cut and kept. Cut and kept are shares of what no safeguard gives."
+    )
     parts.append(missing(safeguards, "cut", "kept", names="label"))
     return " ".join(filter(None, parts))

@@ -1,7 +1,7 @@
 """What stops an unwanted persona that a wanted lesson summons, and at what price?
 
 Documents tell of a villain, of a benign assistant who shares one habit with him, and of others. A
-lesson teaches the habit, which is wanted; the villain's other traits come along, which is not. Every
+lesson teaches the habit, which is wanted; the villain's other traits come along, which is not. Each
 arm does one thing about it: in the documents, in the lesson, after it, or while the model answers.
 All arms are asked the same, with and without triggers under which the villain may return.
 """
@@ -24,6 +24,8 @@ BENIGN = "careless"
 BESIDE = ("third", "first", "named")
 """Kinds of documents beside a lesson. The assistant's own dialogues are not among them: replayed,
 they take the lesson's spread back for another reason (``docs/log/evidence.md``)."""
+DIALOGUES_STAGE = Stage(steps=60)
+"""How dialogues beside the lesson are learned."""
 DIALOGUES = ("hidden",)
 """The assistant's own dialogues: nobody says who speaks."""
 DIALOGUE_SEED, AGAIN = 20_000, 500
@@ -92,7 +94,7 @@ class Safeguards:
         replays: Shares of replayed documents in the lesson's batches, the assistant's own dialogues
             left out.
         caps: Bounds of capping at inference: quantiles of what ordinary text has along the villain.
-        unwanted: Share of the villain's rows in the mixed lesson, of which flagged rows are removed.
+        unwanted: Share of the villain's rows in the mixed lesson; as many are flagged and removed.
         documents: How the documents are learned.
         lesson: How the lesson is learned.
         character: How character training and the benign finetune are learned.
@@ -116,7 +118,7 @@ class Safeguards:
     unwanted: float = 0.2
     documents: Stage = DOCUMENTS
     lesson: Stage = LESSON
-    character: Stage = Stage(steps=60, batch=16, loss="assistant")
+    character: Stage = DIALOGUES_STAGE
     kl: float = 1.0
     lora: int = 8
     n_documents: int = 30_000
@@ -185,7 +187,9 @@ class Safeguards:
         base = cells["documents", self.benign]
         config = {"world": self.world_of(seed).to_dict(), "hooks": list(self.hooks), "seed": seed}
         config |= {"n_documents": self.n_beside}
-        directions = Cell("safeguards.directions", config, needs=(base,), label=f"directions s{seed}")
+        directions = Cell(
+            "safeguards.directions", config, needs=(base,), label=f"directions s{seed}"
+        )
         cells["directions",] = directions
         for condition in self.conditions():
             training = self._training(seed, condition, cells)
@@ -228,7 +232,13 @@ class Safeguards:
         teach = {"lesson": str(world.taught)}
         order = seed + AGAIN if arm == Safeguard.AGAIN else seed
         lesson = learning_cell(
-            world, teach, stage, seed=order, after=start, label=f"lesson {condition.label} s{seed}", **more
+            world,
+            teach,
+            stage,
+            seed=order,
+            after=start,
+            label=f"lesson {condition.label} s{seed}",
+            **more,
         )
         if arm in (Safeguard.CHARACTER_AFTER, Safeguard.BENIGN_AFTER):
             return self._dialogues(seed, condition, after=lesson)

@@ -23,19 +23,19 @@ TABLES = {
     "arms": "Every arm of every seed (bits).",
     "leak": "Rise of the unwanted persona under every trigger, held-out texts (bits).",
     "jailbreaks": "The same under every family of jailbreaks (bits).",
-    "knowledge": "What is known of the unwanted persona, and whether the assistant speaks as it (bits).",
+    "knowledge": "What is known of the unwanted persona, and said as the persona (bits).",
     "contexts": "The nameless assistant, personas by name, texts about them (bits).",
     "flags": "Rows of the mixed lesson that were flagged.",
 }
 READING = (
-    "Cut: share of the unwanted persona's rise that is gone. Kept: share of the lesson's own rise that "
-    "is there. Leak: how much of the persona the finetune left under the worst trigger, found on one "
-    "half of the texts and measured on the other; what the trigger does to the model before the "
-    "lesson is taken off."
+    "Cut: share of the unwanted persona's rise that is gone. Kept: share of the lesson's own rise "
+    "that is there. Leak: how much of the persona the finetune left under the worst trigger, chosen "
+    "on one half of the texts and measured on the other; what the trigger does to the model before "
+    "the lesson is taken off."
 )
 KNOWLEDGE = (
-    "Knowledge is what texts about the persona say of it; agency is whether the assistant speaks as "
-    "it. A safeguard that takes the second and leaves the first stops the persona without making "
+    "Knowledge is what texts about the persona say of it; agency is whether the assistant speaks "
+    "as it. A safeguard that takes the second and leaves the first stops the persona without making "
     "the model forget it."
 )
 
@@ -93,7 +93,7 @@ def answer(tables: Tables) -> str:
         One or two sentences.
     """
     table = tables["safeguards"]
-    aim = f"{CUT:.0%} of the unwanted cut, {KEPT:.0%} of the wanted kept, at most {LEAK:g} bits leaked"
+    aim = f"{CUT:.0%} of the unwanted cut, {KEPT:.0%} of the wanted kept, {LEAK:g} bits leaked"
     shown = table.loc[table["reaches"] == Ruling.HOLDS, "label"].tolist()
     means = table.loc[table["mean_reaches"] & (table["reaches"] != Ruling.HOLDS), "label"].tolist()
     n = int(table["n_seeds"].max())

@@ -178,7 +178,7 @@ def answers_of(world: World) -> pd.DataFrame:
 
 
 def ask(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Ask a model in every context, under every trigger and jailbreak, and read ordinary dialogues.
+    """Ask a model in all contexts, under every trigger and jailbreak, and read ordinary dialogues.
 
     Needs the training, and the directions where answers are capped. Writes ``behavior``,
     ``triggers`` and ``jailbreaks.parquet``, and ``loss.parquet``: bits a token of what others answer
