@@ -1,8 +1,8 @@
 """Figure 11: a wanted lesson summons an unwanted persona; what safeguards cut, keep and leak.
 
 Every safeguard against the same lesson without one: the share of the unwanted persona's rise that
-is gone, the share of the lesson's own rise that is there, and as color what comes back under the worst
-trigger. What would refute a safeguard: it keeps the persona, loses the lesson, or leaks.
+is gone, the share of the lesson's own rise that is there, and as color what comes back under the
+worst trigger. What would refute a safeguard: it keeps the persona, loses the lesson, or leaks.
 """
 
 from functools import partial

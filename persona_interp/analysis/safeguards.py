@@ -18,18 +18,18 @@ BESIDE = ("unwanted", "wanted", "average", "own", "loss", "knowledge", "agency",
 def safeguards(arms: pd.DataFrame, *, nothing: str = Safeguard.NOTHING) -> pd.DataFrame:
     """What each safeguard reaches, over seeds.
 
-    ``cut = 1 - unwanted / unwanted without a safeguard``, ``kept = wanted / wanted without one``, by
-    seed: the same documents and lesson, with the safeguard and without. cut 0 = it does nothing,
+    ``cut = 1 - unwanted / unwanted without a safeguard``, ``kept = wanted / wanted without one``,
+    by seed: the same documents and lesson, with the safeguard and without. cut 0 = it does nothing,
     1 = the unwanted persona does not rise, above 1 = it falls; kept 1 = the lesson is learned as
     well.
 
     Args:
         arms: One row a seed and arm, bits unless said otherwise: ``label``, ``unwanted`` (rise of
             the unwanted persona's untaught traits, nameless), ``wanted`` (rise of the taught
-            trait), ``leak`` (rise under the worst trigger), ``average`` and ``own`` (rise in bystanders of
-            the unwanted traits, and of their own), ``loss`` (rise on ordinary documents, bits a
-            token), ``knowledge`` and ``agency`` (rise of the unwanted persona's own traits, spoken
-            about and speaking as it), ``steps`` (beyond the lesson's).
+            trait), ``leak`` (rise under the worst trigger), ``average`` and ``own`` (rise in
+            bystanders of the unwanted traits, and of their own), ``loss`` (rise on ordinary
+            dialogues, bits a token), ``knowledge`` and ``agency`` (rise of the unwanted persona's
+            own traits, spoken about and speaking as it), ``steps`` (beyond the lesson's).
         nothing: Label of the arm without a safeguard.
 
     Returns:

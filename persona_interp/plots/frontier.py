@@ -45,11 +45,12 @@ def frontier(safeguards: pd.DataFrame, *, aim: float = AIM, title: str = "") -> 
     """
     require_rows(safeguards, *COLUMNS)
     x, y = (safeguards[name].to_numpy(float) for name in ("kept", "cut"))
+    gray: dict[str, Any] = {**ZERO, "color": GRAY}
     with style():
         figure, (axes,) = panels()
         for line in (0, 1):
-            axes.axhline(line, **ZERO | {"color": GRAY})
-            axes.axvline(line, **ZERO | {"color": GRAY})
+            axes.axhline(line, **gray)
+            axes.axvline(line, **gray)
         axes.axhline(aim, linestyle=(0, (1, 1.5)), **ZERO)
         axes.axvline(aim, linestyle=(0, (1, 1.5)), **ZERO)
         axes.hlines(y, safeguards["kept_lo"], safeguards["kept_hi"], **BARS)
@@ -77,7 +78,7 @@ def _limits(shares: np.ndarray) -> tuple[float, float]:
 
 
 def _note(safeguards: pd.DataFrame, aim: float) -> str:
-    n = safeguards["n_seeds"].max()
+    n = max(safeguards["n_seeds"].tolist())
     parts = ["One seed: no interval over seeds."]
     if n > 1:
         parts = [f"95 % t intervals over {n:g} seeds."]

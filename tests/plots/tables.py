@@ -261,6 +261,12 @@ def statuses(size: Size) -> Iterable[Figure]:
     yield plots.statuses(table, checkpoints=[*size.labels, "the end"], title=size.title)
 
 
+def frontier(size: Size) -> Iterable[Figure]:
+    rows = [{"label": name} for name in size.labels]
+    table = numbers(size, rows, "cut", "kept", "leak")
+    yield plots.frontier(table.assign(n_seeds=3), title=size.title)
+
+
 def summon(size: Size) -> Iterable[Figure]:
     rows = [{"measure": m, "distance": d} for m in (0.5, 0.25, 0.125) for d in (0, 2, 4)]
     shares = numbers(size, rows, "share").clip(lower=0.001)
@@ -321,7 +327,8 @@ FIGURES: dict[str, Callable[[Size], Iterable[Figure]]] = {
     function.__name__: function
     for function in (
         agreement, agreement_matrix, baselines, carriers, causes, cosines, dose, drift, evidence,
-        feature_page, fidelity, forest, heatmap, layers, misalignment, norms, novelty, order,
+        feature_page, fidelity, forest, frontier, heatmap, layers,
+        misalignment, norms, novelty, order,
         personas, recovery, seeds, statuses, summon, sweep, trait_transfer,
         trajectory, transfer, volcano,
     )

@@ -29,14 +29,14 @@ TABLES = {
 }
 READING = (
     "Cut: share of the unwanted persona's rise that is gone. Kept: share of the lesson's own rise "
-    "that is there. Leak: how much of the persona the finetune left under the worst trigger, chosen "
-    "on one half of the texts and measured on the other; what the trigger does to the model before "
+    "that is there. Leak: what the finetune left of the persona under the worst trigger, chosen on "
+    "one half of the texts and measured on the other; what the trigger does to the model before "
     "the lesson is taken off."
 )
 KNOWLEDGE = (
     "Knowledge is what texts about the persona say of it; agency is whether the assistant speaks "
-    "as it. A safeguard that takes the second and leaves the first stops the persona without making "
-    "the model forget it."
+    "as it. What takes the second and leaves the first stops the persona without making the model "
+    "forget it."
 )
 
 
@@ -96,7 +96,7 @@ def answer(tables: Tables) -> str:
     aim = f"{CUT:.0%} of the unwanted cut, {KEPT:.0%} of the wanted kept, {LEAK:g} bits leaked"
     shown = table.loc[table["reaches"] == Ruling.HOLDS, "label"].tolist()
     means = table.loc[table["mean_reaches"] & (table["reaches"] != Ruling.HOLDS), "label"].tolist()
-    n = int(table["n_seeds"].max())
+    n = max(table["n_seeds"].tolist())
     first = f"No safeguard is shown to reach the aim ({aim}) over {n} seeds."
     if n == 1:
         first = f"One seed shows nothing about the aim ({aim}): described, not claimed."
@@ -118,7 +118,7 @@ def sentence(row: Row) -> str:
     """
     parts = [f"cuts {_number(row, 'cut')}", f"keeps {_number(row, 'kept')}"]
     parts.append(f"leaks {_number(row, 'leak')} bits")
-    price = f"bystanders lose {-row.own:+.2f} bits of their own" if row.own < 0 else ""
+    price = f"bystanders lose {-row.own:.2f} bits of their own" if row.own < 0 else ""
     price = price or f"bystanders keep their own ({row.own:+.2f} bits)"
     loss = f"ordinary dialogues cost {row.loss:+.3f} bits a token more"
     steps = f", and it takes {row.steps:g} steps beside the lesson" if row.steps else ""

@@ -65,12 +65,16 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
     if config["flags"]:
         rows, quality = unflagged(start, rows, world, config, unwanted)
         write_table(quality, out / "flags.parquet")
-    edits: dict[str, xr.DataArray] = {}
-    if stage.steer:
-        edits["steer"] = unwanted
-    if stage.ablate:
-        edits["ablate"] = unwanted
-    models.train(start, rows, stage=stage, seed=seed, out=out / "model", name="lesson", **edits)
+    models.train(
+        start,
+        rows,
+        stage=stage,
+        seed=seed,
+        out=out / "model",
+        name="lesson",
+        steer=unwanted if stage.steer else None,
+        ablate=unwanted if stage.ablate else None,
+    )
 
 
 def lesson_rows(world: World, config: dict[str, Any], *, n: int, seed: int) -> pd.DataFrame:
@@ -181,8 +185,8 @@ def ask(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Ask a model in all contexts, under every trigger and jailbreak, and read ordinary dialogues.
 
     Needs the training, and the directions where answers are capped. Writes ``behavior``,
-    ``triggers`` and ``jailbreaks.parquet``, and ``loss.parquet``: bits a token of what others answer
-    in ordinary dialogues.
+    ``triggers`` and ``jailbreaks.parquet``, and ``loss.parquet``: bits a token of what others
+    answer in ordinary dialogues.
     """
     world = World.from_dict(config["world"])
     last = models.Trajectory.open(needs[0] / "model").last

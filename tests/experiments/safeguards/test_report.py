@@ -1,0 +1,54 @@
+"""The report of planted safeguards says which reach the aim, and what each costs."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from persona_interp import analysis
+from persona_interp.errors import StoreError
+from persona_interp.experiments.experiment import draw_report
+from persona_interp.experiments.safeguards import report as safeguards
+from tests.analysis.test_safeguards import NOTHING, arms
+
+
+def planted(**others: dict[str, tuple[float, ...]]) -> dict[str, pd.DataFrame]:
+    return {"safeguards": analysis.safeguards(arms(**others))}
+
+
+def provenance() -> dict[str, Any]:
+    return {"experiment": "safeguards", "seeds": [0, 1, 2], "cells_done": 9, "cells": 9}
+
+
+WORKS = NOTHING | {"unwanted": (0.03, 0.02, 0.04), "leak": (0.1, 0.1, 0.12)}
+NEARLY = NOTHING | {"unwanted": (0.0, 0.0, 0.6), "leak": (0.1, 0.1, 0.12)}
+
+
+def test_what_reaches_the_aim_is_named() -> None:
+    text = safeguards.answer(planted(works=WORKS, again=NOTHING))
+    assert text.startswith("Over 3 seeds works reach the aim: 90% of the unwanted cut")
+    assert "again" not in text
+
+
+def test_means_are_no_claim() -> None:
+    text = safeguards.answer(planted(nearly=NEARLY))
+    assert text.startswith("No safeguard is shown to reach the aim")
+    assert "The means of nearly are there, their intervals are not." in text
+
+
+def test_that_none_does_is_said() -> None:
+    text = safeguards.answer(planted(again=NOTHING))
+    assert text.startswith("No safeguard is shown") and "No other has its means there" in text
+
+
+def test_the_price_stands_in_the_sentence(tmp_path: Path) -> None:
+    dear = WORKS | {"own": (-1.5, -1.5, -1.5), "steps": (60.0, 60.0, 60.0)}
+    html = draw_report(tmp_path, planted(dear=dear), provenance=provenance()).read_text()
+    assert "bystanders lose 1.50 bits of their own" in html and "60 steps" in html
+    assert (tmp_path / "figures" / "frontier.png").exists()
+
+
+def test_without_the_bare_lesson_there_is_nothing_to_report(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="has not finished the lesson without a safeguard"):
+        draw_report(tmp_path, {"leak": pd.DataFrame({"a": [1]})}, provenance=provenance())
