@@ -53,11 +53,11 @@ WORKS = (
 
 def measure(work: str, pairs: int) -> list[Line]:
     """Lines of one work, each printed as soon as it is known."""
-    found = []
+    measured = []
     for line in lines(work, pairs):
         print(f"  {line.work}, {line.measure}\n    {line}", flush=True)
-        found.append(line)
-    return found
+        measured.append(line)
+    return measured
 
 
 def lines(work: str, pairs: int) -> Iterator[Line]:
@@ -117,8 +117,8 @@ def main() -> None:
     unknown = [work for work in works if work not in WORKS]
     if unknown:
         parser.error(f"no work '{unknown[0]}'; choose among {', '.join(WORKS)}")
-    found = versions()
-    print(f"Python {platform.python_version()}, " + ", ".join(map(" ".join, found.items())))
+    measured = versions()
+    print(f"Python {platform.python_version()}, " + ", ".join(map(" ".join, measured.items())))
     for work in works:
         load = os.getloadavg()[0]
         print(f"{work} (load {load:.1f}, {os.cpu_count()} cores)", flush=True)
@@ -130,7 +130,7 @@ def main() -> None:
             table["date"], table["commit"] = f"{datetime.now(UTC):%Y-%m-%d}", revision()
             store(table, args.table)
             names = {"python": platform.python_version(), "machine": platform.machine()}
-            about = pd.DataFrame(list({**names, **found}.items()), columns=["what", "version"])
+            about = pd.DataFrame(list({**names, **measured}.items()), columns=["what", "version"])
             about.to_csv(args.table.with_stem(f"{args.table.stem}_versions"), index=False)
 
 
