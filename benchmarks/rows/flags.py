@@ -1,6 +1,7 @@
 """Calibration of how well rows of a data set are flagged."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,10 @@ def _quality(
 ) -> Outcome:
     """Normal scores, higher by ``apart`` where a row was planted; every row is, by chance."""
     # the score above which this share of all rows lies, and the share of planted rows there
-    at = brentq(
+    root: Any = brentq(
         lambda x: planted * norm.sf(x - apart) + (1 - planted) * norm.sf(x) - share, -10, 20
     )
+    at = float(root)
     recall = norm.sf(at - apart)
     truth = {"recall": recall, "precision": planted * recall / share}[column]
     label = rng.random(n) < planted
