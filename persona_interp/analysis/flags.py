@@ -92,7 +92,7 @@ def flag_quality(
     Returns:
         A flag_quality table, one row a group: ``by``, ``auroc``, ``precision``, ``recall`` with
         their 95 % intervals (``auroc_lo``, ``auroc_hi``, ...), ``at`` (lowest score that is
-        flagged), ``n`` rows, ``n_planted``, ``n_flagged``, ``n_found`` (planted and flagged). With
+        flagged), ``n`` rows, ``n_planted``, ``n_flagged``, ``n_right`` (planted and flagged). With
         nothing flagged the precision is NaN, from 0 to 1.
 
     Raises:
@@ -120,15 +120,15 @@ def flag_quality(
             table["flagged"].to_numpy(),
         )
         area = auroc(table["score"], is_planted)
-        n_found = int((is_planted & flagged).sum())
+        n_right = int((is_planted & flagged).sum())
         row = {**group[by].iloc[0].to_dict()}
         row |= {"auroc": area.estimate, "auroc_lo": area.lo, "auroc_hi": area.hi}
         spreads = _spreads(is_planted, flagged, is_share=share is not None, seed=seed)
-        row |= _share("precision", n_found, int(flagged.sum()), variance=spreads[0])
-        row |= _share("recall", n_found, int(is_planted.sum()), variance=spreads[1])
+        row |= _share("precision", n_right, int(flagged.sum()), variance=spreads[0])
+        row |= _share("recall", n_right, int(is_planted.sum()), variance=spreads[1])
         row["at"] = table["score"][flagged].min()
         row |= {"n": len(table), "n_planted": int(is_planted.sum())}
-        rows.append(row | {"n_flagged": int(flagged.sum()), "n_found": n_found})
+        rows.append(row | {"n_flagged": int(flagged.sum()), "n_right": n_right})
     return schema.check(pd.DataFrame(rows), "flag_quality")
 
 

@@ -22,7 +22,7 @@ FINDINGS: dict[str, dict[str, str]] = {
         "n": "rows",
         "n_planted": "planted rows",
         "n_flagged": "flagged rows",
-        "n_found": "rows that were planted and are flagged",
+        "n_right": "rows that were planted and are flagged",
     },
     "contrast": {
         "checkpoint": "as in behavior",

@@ -39,7 +39,7 @@ def test_quality_counts_what_was_found(limit: dict[str, float]) -> None:
     planted = set(table["doc"][table["planted"]])
     (row,) = flag_quality(table, planted, value="score", **limit).to_dict("records")
     flagged = set(flags(table, value="score", **limit).query("flagged")["doc"])
-    assert row["n_flagged"] == len(flagged) and row["n_found"] == len(flagged & planted)
+    assert row["n_flagged"] == len(flagged) and row["n_right"] == len(flagged & planted)
     assert row["precision"] == len(flagged & planted) / len(flagged)
     assert row["recall"] == len(flagged & planted) / 40
     area = auroc(table["score"], table["planted"])
