@@ -1,5 +1,6 @@
 """What did a safeguards run find, in words and figures?"""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp import plots
+from persona_interp.analysis.causes import FLOOR
 from persona_interp.analysis.safeguards import CUT, KEPT, LEAK
 from persona_interp.errors import StoreError
 from persona_interp.report import page
@@ -103,7 +105,7 @@ def answer(tables: Tables) -> str:
     if shown:
         first = f"Over {n} seeds {', '.join(shown)} reach the aim: {aim}."
     if not means:
-        return f"{first} No other has its means there."
+        return first
     return f"{first} The means of {', '.join(means)} are there, their intervals are not."
 
 
@@ -116,11 +118,14 @@ def sentence(row: Row) -> str:
     Returns:
         A sentence with intervals.
     """
-    parts = [f"cuts {_number(row, 'cut')}", f"keeps {_number(row, 'kept')}"]
+    cut = f"cuts {_number(row, 'cut')}"
+    if math.isnan(row.cut):
+        cut = f"has nothing to cut (less than {FLOOR:g} bits without a safeguard)"
+    parts = [cut, f"keeps {_number(row, 'kept')}"]
     parts.append(f"leaks {_number(row, 'leak')} bits")
     price = f"bystanders lose {-row.own:.2f} bits of their own" if row.own < 0 else ""
     price = price or f"bystanders keep their own ({row.own:+.2f} bits)"
-    loss = f"ordinary dialogues cost {row.loss:+.3f} bits a token more"
+    loss = f"ordinary dialogues change by {row.loss:+.3f} bits a token"
     steps = f", and it takes {row.steps:g} steps beside the lesson" if row.steps else ""
     return f"{row.label}: {', '.join(parts)}; {price}, {loss}{steps}. {_reaches(row)}"
 

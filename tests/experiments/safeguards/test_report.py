@@ -1,5 +1,6 @@
 """The report of planted safeguards says which reach the aim, and what each costs."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,13 @@ def test_means_are_no_claim() -> None:
 
 def test_that_none_does_is_said() -> None:
     text = safeguards.answer(planted(again=NOTHING))
-    assert text.startswith("No safeguard is shown") and "No other has its means there" in text
+    assert text.startswith("No safeguard is shown") and "means" not in text
+
+
+def test_where_nothing_is_summoned_no_share_is_said() -> None:
+    row = next(planted(faint=NOTHING)["safeguards"].assign(cut=math.nan).itertuples())
+    text = safeguards.sentence(row)
+    assert "nothing to cut (less than 0.5 bits" in text and "nan" not in text
 
 
 def test_the_price_stands_in_the_sentence(tmp_path: Path) -> None:
