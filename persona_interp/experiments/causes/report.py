@@ -137,12 +137,13 @@ def sentences(table: pd.DataFrame, *, target: str) -> list[str]:
             continue
         # the first, not the best: the best of those reported would be chosen on what is reported
         first, shares = rows(known)[0], known["share_of_patch"]
-        carrying = own["verdict"].isin([Carries.CARRIES, Carries.HERE]).sum()
+        carrying = own.loc[own["verdict"].isin([Carries.CARRIES, Carries.HERE])]
+        named = f" ({', '.join(carrying['candidate'].unique())})" if len(carrying) else ""
         texts.append(
             f"{verb}, {first.candidate} at {first.sites} gives {_share(first)} of what the whole "
             f"residual there does to {target}'s effect (random edits {first.null_lo:.2f} to "
             f"{first.null_hi:.2f}); verdict: {first.verdict}. All {len(own)} candidates: "
-            f"{shares.min():.2f} to {shares.max():.2f}; {carrying} carry it."
+            f"{shares.min():.2f} to {shares.max():.2f}; {len(carrying)} carry it{named}."
         )
     for group, name in CONTROLS.items():
         own = table.loc[(table["group"] == group) & (table["how"] == Way.REMOVED)]
