@@ -237,13 +237,29 @@ def test_causes_takes_its_options_from_the_command_line(
     monkeypatch.setattr(sources, "causes", lambda *names, **options: read.append((names, options)))
     monkeypatch.setattr(sys.modules["persona_interp.cli.causes"], "report", lambda out: None)
     command = ("causes", "a", "b", "c", "--traits", tmp_path, "--target", "dry", "--out", "x")
-    code, _, err = cli(capsys, *command, "--random", "4", "--sae", "s")
+    code, _, err = cli(capsys, *command, "--random", "4", "--sae", "s", "--control", "d")
     assert code == 0, err
     ((names, options),) = read
     assert names == ("a", ["b", "c"]) and options["sae"] == ["s"] and options["target"] == "dry"
-    assert options["settings"].n_random == 4
+    assert options["control"] == ["d"] and options["settings"].n_random == 4
     code, _, err = cli(capsys, *command, "--random", "1")
     assert code == 2
+
+
+def test_compare_takes_causes_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from persona_interp.experiments.compare import sources
+
+    file, read = tmp_path / "questions.txt", []
+    file.write_text("Why?\n")
+    monkeypatch.setattr(sources, "compare", lambda *_, options, **__: read.append(options))
+    monkeypatch.setattr(sys.modules["persona_interp.cli.compare"], "report", lambda out: None)
+    command = ("compare", "a", "b", "--prompts", file, "--out", "x", "--primary", "dry")
+    for more in ((), ("--causes",)):
+        code, _, err = cli(capsys, *command, *more)
+        assert code == 0, err
+    assert [options.causes for options in read] == [False, True]
 
 
 def test_rows_of_neutral_requests_are_left_out_too(

@@ -44,6 +44,10 @@ def causes(
     hook: Annotated[
         list[str] | None, typer.Option(help="Site; three before the last block by default.")
     ] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(help="Other finetune, whose main axes are controls; repeat for several."),
+    ] = None,
     questions: Annotated[
         int, typer.Option(help="Most questions of a trait in each half.", min=1)
     ] = 20,
@@ -88,6 +92,7 @@ def causes(
         directions=directions,
         sae=sae or (),
         hooks=hook or (),
+        control=control or (),
         settings=settings,
         trust=trust or (),
         seed=seed,

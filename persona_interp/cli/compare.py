@@ -78,6 +78,10 @@ def compare(
     hook: Annotated[
         list[str] | None, typer.Option(help="Where the inside is read; three blocks by default.")
     ] = None,
+    causes: Annotated[
+        bool,
+        typer.Option(help="Search which directions and features carry the effect on --primary."),
+    ] = False,
     adapter_base: Annotated[
         str | None,
         typer.Option(help="Base of adapters whose own is not to be had; BASE by default."),
@@ -143,6 +147,7 @@ def compare(
         neutral=neutral_rows,
         sae=sae or (),
         hooks=hook or (),
+        causes=causes,
         adapter_base=adapter_base,
         chat_template=read_text(chat_template) if chat_template else None,
         tokenizer=tokenizer,

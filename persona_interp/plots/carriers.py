@@ -11,7 +11,7 @@ from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import BAND, COLORS, GRAY, ZERO, label_rows, panels, style
 from persona_interp.schema.words import Group, Way
 
-CONTROLS = (Group.OTHER, Group.MATCHED)
+CONTROLS = (Group.OTHER, Group.CONTROL, Group.MATCHED)
 WAYS = {
     Way.REMOVED: "removed from the tuned model (necessity)",
     Way.ADDED: "added to the base (sufficiency)",

@@ -35,8 +35,8 @@ CAUSES: dict[str, dict[str, str]] = {
         "candidate": "what may carry the effect: a direction, features, or both",
         "kind": "direction, features, or directions and features",
         "group": (
-            f"what the edit is for: {Group.CANDIDATE}, {Group.PATCH}, {Group.OTHER} or "
-            f"{Group.MATCHED}"
+            f"what the edit is for: {Group.CANDIDATE}, {Group.PATCH}, {Group.OTHER}, "
+            f"{Group.CONTROL} or {Group.MATCHED}"
         ),
         "size": "directions or features in it, at one site",
         "sites": "hooks at which it is edited, all at once",

@@ -182,6 +182,7 @@ class Group(StrEnum):
     CANDIDATE = "candidate"
     PATCH = "whole residual"
     OTHER = "other direction"
+    CONTROL = "control finetune"
     MATCHED = "matched features"
     NORM = "random (norm)"
     VARIANCE = "random (variance)"

@@ -41,7 +41,7 @@ BELOW = {
 }
 """File of a wing -> files of the same wing that it may import."""
 WINGS = {
-    "causes": {"compare"},
+    "compare": {"causes"},
     "order": {"dose"},
     "dictionaries": {"transfer"},
     "trait_dictionaries": {"dictionaries", "trait_transfer"},

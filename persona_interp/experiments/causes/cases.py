@@ -46,6 +46,7 @@ class Candidate(NamedTuple):
         group: What it is for, a word of ``Group``.
         parts: What is edited, one entry a site.
         draw: Number of a random one among those of its kind.
+        toward: Where a control is pushed, one vector a site; the mean of its rows by default.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Candidate(NamedTuple):
     group: str
     parts: tuple[Part, ...]
     draw: int = 0
+    toward: tuple[Array, ...] = ()
 
     @property
     def size(self) -> int:
@@ -209,7 +211,8 @@ def at_all_sites(candidates: Iterable[Candidate], hooks: Sequence[str]) -> list[
     for same in by_name.values():
         if len(hooks) > 1 and len(same) == len(hooks) and len({one.size for one in same}) == 1:
             parts = tuple(part for one in same for part in one.parts)
-            together.append(same[0]._replace(parts=parts))
+            toward = tuple(vector for one in same for vector in one.toward)
+            together.append(same[0]._replace(parts=parts, toward=toward))
     return together
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from persona_interp.errors import SchemaError, excerpt
-from persona_interp.experiments.compare.config import File, Source
+from persona_interp.experiments.material import File, Source
 from persona_interp.store import Cell
 from persona_interp.worlds import World
 
@@ -80,6 +80,7 @@ class Causes:
         traits: Trait files, the target's among them.
         directions: File of candidate directions; made here where there is none.
         sae: Dictionaries.
+        control: Other finetunes: the axes along which they moved are controls.
         settings: How much is tried and measured.
         seeds: Seed of every draw.
     """
@@ -92,6 +93,7 @@ class Causes:
     traits: tuple[File, ...] = ()
     directions: File | None = None
     sae: tuple[File, ...] = ()
+    control: tuple[Source, ...] = ()
     settings: CausesSettings = field(default_factory=CausesSettings)
     seeds: tuple[int, ...] = (0,)
 
@@ -106,7 +108,8 @@ class Causes:
             seed: Of every draw.
 
         Returns:
-            ``("questions",)``; ``("moved", label)`` and ``("edits", label)`` of every finetune.
+            ``("questions",)``; ``("moved", label)`` and ``("edits", label)`` of every finetune;
+            ``("moved", label)`` of every control.
         """
         settings, base = self.settings, self.base.plain()
         measured = {
@@ -132,6 +135,12 @@ class Causes:
             config |= {"sae": self._sae(), "n_features": settings.n_features}
             needs = (cells["questions",],)
             cells["moved", source.label] = _cell("moved", config, needs, of=source.label)
+        for source in self.control:  # of which features are not asked
+            config = measured | {"tuned": source.plain(), "axes": max(settings.axes)}
+            config |= {"sae": [], "n_features": 0}
+            needs = (cells["questions",],)
+            cells["moved", source.label] = _cell("moved", config, needs, of=source.label)
+        others = tuple(cells["moved", source.label] for source in self.control)
         # which features are tried is settled by all finetunes together
         every = tuple(cells["moved", source.label] for source in self.tuned)
         for source in self.tuned:
@@ -140,7 +149,9 @@ class Causes:
             config |= {"n_random": settings.n_random, "n_matched": settings.n_matched}
             config |= {"n_spoken": settings.n_spoken}
             config |= {"coherence": settings.coherence}
-            needs = (cells["questions",], cells["moved", source.label], *every)
+            if others:
+                config |= {"controls": [other.label for other in self.control]}
+            needs = (cells["questions",], cells["moved", source.label], *every, *others)
             cells["edits", source.label] = _cell("edits", config, needs, of=source.label)
         return cells
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from persona_interp import analysis, dictionaries, models, readers, record
 from persona_interp.errors import ModelError, SchemaError
-from persona_interp.experiments.compare.inputs import unchanged_path
+from persona_interp.experiments.inputs import unchanged_path
 from persona_interp.readers import Instruction, TraitFile
 from persona_interp.record.edit import Edits
 from persona_interp.record.inputs import set_system

@@ -12,7 +12,7 @@ from persona_interp.analysis.causal_ranking import ENOUGH_TUNED
 from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.page import Block
-from persona_interp.report.rows import Row, rows
+from persona_interp.report.rows import Row, has, only, rows
 from persona_interp.schema.words import Carries, Group, Way
 
 Tables = dict[str, pd.DataFrame]
@@ -29,6 +29,13 @@ VERBS = {
     Way.ADDED: "Added to the base, as far as the finetune went",
     Way.PUSHED: "Pushed in the base as far as text stays coherent",
 }
+
+CONTROLS = {
+    Group.OTHER: "Other directions",
+    Group.CONTROL: "Axes along which control finetunes moved most",
+    Group.MATCHED: "Features that are as active",
+}
+"""What stands beside the candidates, but for random edits."""
 
 
 def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[Block]:
@@ -47,18 +54,51 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     """
     if "carriers" not in tables:
         raise StoreError(f"{run} has no finished edits yet, so there is nothing to report; run on.")
+    target = str(provenance["target"])
+    first, *rest = _of_effect(run, tables, target=target, stem="carriers", provenance=provenance)
+    return [{**first, "lead": True}, *rest]
+
+
+def by_finetune(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
+    """What carries the effect of each finetune of a comparison.
+
+    Args:
+        run: The run's folder; figures are written there.
+        tables: Of the comparison; ``carriers`` and ``ranking`` with ``of``, the finetune.
+        provenance: From ``provenance_of``, with the ``primary`` trait.
+
+    Returns:
+        A section a finetune, the first open; none where nothing was searched or is finished.
+    """
+    if not has(tables, "carriers"):
+        return []
+    sections, target = [], str(provenance["primary"])
+    for place, of in enumerate(map(str, tables["carriers"]["of"].unique())):
+        own = {
+            name: only(tables[name], of=of).drop(columns="of")
+            for name in ("carriers", "ranking")
+            if has(tables, name)
+        }
+        own = {name: table for name, table in own.items() if len(table)}
+        title = page.heading(f"What carries the effect on {target}: {of}")
+        at = {"stem": f"carriers_{place}", "provenance": provenance}
+        sections.append([[title, *_of_effect(run, own, target=target, **at)]])
+    return page.first_open(sections)
+
+
+def _of_effect(
+    run: Path, tables: Tables, *, target: str, stem: str, provenance: Mapping[str, Any]
+) -> list[Block]:
+    """What is necessary and sufficient, its controls, text, and the ranking of features."""
     table = tables["carriers"]
     behavior = table.loc[table["measure"] == "behavior"]
-    content = [
-        page.paragraph(text, source=SOURCE, lead=not i)
-        for i, text in enumerate(sentences(behavior, target=str(provenance["target"])))
-    ]
+    content = [page.paragraph(text, source=SOURCE) for text in sentences(behavior, target=target)]
     for number, sites in enumerate(behavior["sites"].unique()):
         figure = plots.carriers(behavior, sites=sites)
         caption = f"What goes and what comes with each candidate at {sites}."
         own = behavior.loc[behavior["sites"] == sites]
         about = {"table": own, "caption": caption, "provenance": provenance}
-        content.append(page.saved_figure(run, f"carriers_{number}", figure, **about))
+        content.append(page.saved_figure(run, f"{stem}_{number}", figure, **about))
     content += [page.heading("All edits"), _table(behavior, "Behavior under each edit.")]
     text = table.loc[table["measure"] == "text"]
     if len(text):
@@ -97,18 +137,18 @@ def sentences(table: pd.DataFrame, *, target: str) -> list[str]:
             continue
         # the first, not the best: the best of those reported would be chosen on what is reported
         first, shares = rows(known)[0], known["share_of_patch"]
-        carrying = own["verdict"].isin([Carries.CARRIES, Carries.HERE]).sum()
+        carrying = own.loc[own["verdict"].isin([Carries.CARRIES, Carries.HERE])]
+        named = f" ({', '.join(carrying['candidate'].unique())})" if len(carrying) else ""
         texts.append(
             f"{verb}, {first.candidate} at {first.sites} gives {_share(first)} of what the whole "
             f"residual there does to {target}'s effect (random edits {first.null_lo:.2f} to "
             f"{first.null_hi:.2f}); verdict: {first.verdict}. All {len(own)} candidates: "
-            f"{shares.min():.2f} to {shares.max():.2f}; {carrying} carry it."
+            f"{shares.min():.2f} to {shares.max():.2f}; {len(carrying)} carry it{named}."
         )
-    for group in (Group.OTHER, Group.MATCHED):
+    for group, name in CONTROLS.items():
         own = table.loc[(table["group"] == group) & (table["how"] == Way.REMOVED)]
         shares = own["share_of_patch"].dropna()
         if len(shares):
-            name = "Other directions" if group == Group.OTHER else "Features that are as active"
             texts.append(
                 f"{name}, taken out the same way, take {shares.mean():.2f} on average "
                 f"({shares.min():.2f} to {shares.max():.2f}, {len(shares)} edits)."

@@ -13,15 +13,15 @@ from persona_interp import dictionaries, models, schema
 from persona_interp.dictionaries import SparseDictionary
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.experiments.causes.config import Causes, CausesSettings
-from persona_interp.experiments.compare.config import File, Source
-from persona_interp.experiments.compare.inputs import file_of, trait_files
-from persona_interp.experiments.compare.sources import (
+from persona_interp.experiments.experiment import compute
+from persona_interp.experiments.inputs import file_of, trait_files
+from persona_interp.experiments.material import File, Source, controls_of, ends_of
+from persona_interp.experiments.sources import (
     blocks_of,
     checkpoint_of,
     default_blocks,
     sources_of,
 )
-from persona_interp.experiments.experiment import compute
 from persona_interp.models.cache import cache
 from persona_interp.models.device import AUTO, Batch, on_device
 from persona_interp.record.vectors import locate
@@ -40,6 +40,7 @@ def causes(
     directions: Any = None,
     sae: Any = (),
     hooks: Iterable[str] = (),
+    control: Any = (),
     settings: CausesSettings | None = None,
     trust: Iterable[str] = (),
     seed: int = 0,
@@ -72,6 +73,7 @@ def causes(
             (``crosscoder.at("base")``).
         hooks: Sites; after a quarter, a half and three quarters of the blocks by default, but never
             after the last one.
+        control: Other finetunes, as ``tuned``: the axes along which they moved are controls.
         settings: How much is tried and measured.
         trust: Models whose own code may run, as in ``models.resolve``.
         seed: Of every draw.
@@ -100,6 +102,7 @@ def causes(
             directions=directions,
             sae=sae,
             hooks=hooks,
+            control=control,
             settings=settings,
             trust=trust,
             seed=seed,
@@ -117,6 +120,7 @@ def search(
     directions: Any = None,
     sae: Any = (),
     hooks: Iterable[str] = (),
+    control: Any = (),
     settings: CausesSettings | None = None,
     trust: Iterable[str] = (),
     seed: int = 0,
@@ -132,6 +136,7 @@ def search(
         directions: Candidate directions.
         sae: Dictionaries.
         hooks: Sites.
+        control: Other finetunes.
         settings: How much is tried and measured.
         trust: Models whose own code may run.
         seed: Of every draw.
@@ -153,11 +158,11 @@ def search(
     if target not in names:
         raise SchemaError(unknown("target", target, names))
     reading = {"keep_template": True, "fold_system": bool(files), "trust": tuple(trust)}
-    first, finetunes, _ = sources_of(base, tuned, (), **reading)
-    ends = tuple({source.run: source for source in finetunes}.values())
+    first, finetunes, controls = sources_of(base, tuned, control, **reading)
+    ends = tuple(ends_of(finetunes))
     saes = _dictionary_files(sae)
     opened = [dictionaries.open_any(file.path) for file in saes]
-    sites = tuple(dict.fromkeys((*(hooks or _default_hooks(first)), *(one.hook for one in opened))))
+    sites = sites_of(first, hooks, opened)
     models.boot(checkpoint_of(first.plain()), hooks=sites)
     return Causes(
         first,
@@ -168,16 +173,32 @@ def search(
         traits=files,
         directions=_directions_file(directions, sites, target),
         sae=saes,
+        control=tuple(controls_of(controls, base=first, tuned=ends)),
         settings=settings or CausesSettings(),
         seeds=(seed,),
     )
 
 
-def _default_hooks(source: Source) -> tuple[str, ...]:
-    """Sites before the last block: what is edited after it writes the answer itself."""
-    n = blocks_of(source)
-    blocks = [block for block in default_blocks(n) if block < n - 1] or [0]
-    return tuple(f"blocks.{block}.hook_out" for block in blocks)
+def sites_of(
+    source: Source, hooks: Iterable[str], saes: Iterable[SparseDictionary]
+) -> tuple[str, ...]:
+    """Where candidates are edited.
+
+    Args:
+        source: One of the models.
+        hooks: Sites that were named; by default some before the last block, because what is edited
+            after it writes the answer itself.
+        saes: Dictionaries, whose sites are added.
+
+    Returns:
+        Hooks, distinct.
+    """
+    named = tuple(hooks)
+    if not named:
+        n = blocks_of(source)
+        blocks = [block for block in default_blocks(n) if block < n - 1] or [0]
+        named = tuple(f"blocks.{block}.hook_out" for block in blocks)
+    return tuple(dict.fromkeys((*named, *(one.hook for one in saes))))
 
 
 def _dictionary_files(sae: Any) -> tuple[File, ...]:

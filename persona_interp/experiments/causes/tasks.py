@@ -15,9 +15,11 @@ import xarray as xr
 
 from persona_interp import analysis, readers, record
 from persona_interp.experiments.causes.cases import (
+    DIRECTION,
     MOST_SIZE,
     Candidate,
     Case,
+    Part,
     add,
     at_all_sites,
     direction_candidates,
@@ -48,8 +50,8 @@ from persona_interp.experiments.causes.inputs import (
     world_directions,
     world_items,
 )
-from persona_interp.experiments.compare.inputs import unchanged_path
-from persona_interp.experiments.compare.sources import checkpoint_of
+from persona_interp.experiments.inputs import unchanged_path
+from persona_interp.experiments.sources import checkpoint_of
 from persona_interp.schema.words import UNEDITED, Group, Way
 from persona_interp.tables import (
     concat,
@@ -143,8 +145,9 @@ def moved(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def edits(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Remove every candidate from the tuned model, add it to the base, and measure.
 
-    Needs questions, moved, then moved of all finetunes. Writes ``cases.parquet`` (every edit),
-    ``measured.parquet`` (behavior under it), ``text.parquet`` (answers, judged by the base).
+    Needs questions, moved, then moved of all finetunes and of all controls. Writes
+    ``cases.parquet`` (every edit), ``measured.parquet`` (behavior under it), ``text.parquet``
+    (answers, judged by the base).
     """
     asked = open_asked(config, needs[0])
     base, tuned = checkpoint_of(config["base"]), checkpoint_of(config["tuned"])
@@ -179,9 +182,11 @@ def edits(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def _candidates(config: dict[str, Any], asked: Asked, needs: Needs) -> list[Candidate]:
     """All that is tried at one site or at all together, controls among them."""
     saes = [open_sae(file) for file in config["sae"]]
+    controls = config.get("controls", [])
+    finetunes, others = needs[2 : len(needs) - len(controls)], needs[len(needs) - len(controls) :]
     tables = [
         read_table(folder / "ranked.parquet").assign(of=str(i))
-        for i, folder in enumerate(needs[2:])
+        for i, folder in enumerate(finetunes)
     ]
     ranked = analysis.causal_ranking(pd.concat(tables, ignore_index=True), n_tuned=len(tables))
     axes = read_directions(needs[1] / "axes.nc")
@@ -192,7 +197,22 @@ def _candidates(config: dict[str, Any], asked: Asked, needs: Needs) -> list[Cand
     sets = {"sets": config["sets"], "n_matched": config["n_matched"]}
     single += feature_candidates(saes, ranked, feats, **sets)
     single += joint_candidates(single)
+    for label, folder in zip(controls, others, strict=True):
+        single += _axes_of(label, folder, config["axes"])
     return [*single, *at_all_sites(single, config["hooks"])]
+
+
+def _axes_of(label: str, folder: Path, sizes: list[int]) -> list[Candidate]:
+    """Axes along which a control moved most, of its ``moved`` cell; pushed the way it went."""
+    axes, candidates = read_directions(folder / "axes.nc"), []
+    shift = read_directions(folder / "shift.nc").sel(name="shift")
+    for hook in map(str, axes["hook"].values):
+        for size in sizes:
+            part = Part(hook, axes.sel(hook=hook).to_numpy()[:size].astype(np.float64))
+            toward = within(part, shift.sel(hook=hook).to_numpy().astype(np.float64))
+            name = f"{label}: {size} axes" if size > 1 else f"{label}: main axis"
+            candidates.append(Candidate(name, DIRECTION, Group.CONTROL, (part,), toward=(toward,)))
+    return candidates
 
 
 def _removed(
@@ -220,8 +240,12 @@ def _added(
                     length = float(np.linalg.norm(within(part, shifts[part.hook])))
                     lengths[part.hook] = max(lengths.get(part.hook, 0.0), length)
     for one in candidates:
-        if one.group == Group.OTHER:
-            along = {part.hook: _toward(part.rows, lengths[part.hook]) for part in one.parts}
+        if one.group in (Group.OTHER, Group.CONTROL):
+            ways = one.toward or tuple(part.rows.mean(0) for part in one.parts)
+            along = {
+                part.hook: _rescale(way, lengths[part.hook])
+                for part, way in zip(one.parts, ways, strict=True)
+            }
             cases += add(one, shifts, way=Way.ADDED, along=along)
     return cases
 
@@ -345,10 +369,10 @@ def _directions(rows: np.ndarray, names: list[str], hook: str) -> xr.DataArray:
     return array.assign_coords(name=names, hook=[hook]).assign_attrs(kind="directions")
 
 
-def _toward(rows: np.ndarray, length: float) -> np.ndarray:
-    """The mean of some directions at this length."""
-    mean = rows.mean(0)
-    return mean * (length / float(np.linalg.norm(mean)))
+def _rescale(vector: np.ndarray, length: float) -> np.ndarray:
+    """A vector at this length; a control that did not move stays where it is."""
+    own = float(np.linalg.norm(vector))
+    return vector * (length / own) if own else vector
 
 
 def _sites(hooks: list[str]) -> list[tuple[str, ...]]:

@@ -11,65 +11,21 @@ Words for what models say: **samples** are every checkpoint's answers to the pro
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.experiments.causes.config import Causes, CausesSettings
 from persona_interp.experiments.compare.requests import EVERYDAY
+from persona_interp.experiments.material import File, Source, controls_of, ends_of
 from persona_interp.schema.words import Role
 from persona_interp.store import Cell
 
 PRESETS: dict[str, "Compare"] = {}
 """None: a comparison is of somebody's models; see ``compare``."""
-SAME_WEIGHTS, MERGED_INTO = "the same weights as", "an adapter merged into"
-"""How notes on a source begin, by which reports find them."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Weights that are compared.
-
-    Attributes:
-        label: What tables and figures call them.
-        path: Saved Hugging Face folder.
-        weights: Hash of the weights.
-        step: Optimizer step, where it is one of a training.
-        run: The source as it was named; the steps of a training share it.
-        trusted: Whether code in the folder may run.
-        note: What had to be done to get them.
-    """
-
-    label: str
-    path: str
-    weights: str
-    step: int = 0
-    run: str = ""
-    trusted: bool = False
-    note: str = ""
-
-    def plain(self) -> dict[str, Any]:
-        """JSON-able values that a task needs and a result depends on."""
-        return {key: value for key, value in asdict(self).items() if key not in ("run", "note")}
-
-
-@dataclass(frozen=True)
-class File:
-    """A file that is read.
-
-    Attributes:
-        name: What tables call it.
-        path: Where it was.
-        sha256: Of its bytes; of a dictionary its hash.
-    """
-
-    name: str
-    path: str
-    sha256: str
-
-    def plain(self) -> dict[str, Any]:
-        """JSON-able values."""
-        return asdict(self)
+SAME_WEIGHTS = "the same weights as"
+"""How notes on a source begin, by which reports find them, as ``material.MERGED_INTO``."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +75,9 @@ class CompareOptions:
         sae: A dictionary or several, see ``dictionaries.open_any``.
         hooks: Where the inside is read; after a quarter, a half and three quarters of the blocks by
             default.
+        causes: Whether it is searched which directions and features carry the effect on the
+            primary trait, see ``causes``; or how much is tried for it. By default questions, draws
+            and length of answers are those of ``settings``.
         adapter_base: The base of adapters whose own is not to be had; the base by default.
         chat_template: Chat template of all models, in place of their own.
         tokenizer: A tokenizer: that of models in memory. A name, see ``models.resolve``: whose
@@ -134,6 +93,7 @@ class CompareOptions:
     neutral: Any = None
     sae: str | Path | Iterable[str | Path] = ()
     hooks: Iterable[str] = ()
+    causes: bool | CausesSettings = False
     adapter_base: Any = None
     chat_template: str | None = None
     tokenizer: Any = None
@@ -156,6 +116,9 @@ class Compare:
         sae: Dictionaries.
         primary: Trait that is tested alone, named beforehand; "" for none.
         hooks: Where the inside is read.
+        causes: How much is tried to find what carries the effect on the primary trait; None =
+            that is not asked.
+        sites: Where candidates are edited.
         settings: How much is measured.
         seeds: Seed of every draw.
         fold_system: Whether the user says system messages, because the chat template of these
@@ -173,6 +136,8 @@ class Compare:
     sae: tuple[File, ...] = ()
     primary: str = ""
     hooks: tuple[str, ...] = ()
+    causes: CausesSettings | None = None
+    sites: tuple[str, ...] = ()
     settings: CompareSettings = CompareSettings()
     seeds: tuple[int, ...] = (0,)
     fold_system: bool = False
@@ -192,27 +157,37 @@ class Compare:
     @property
     def ends(self) -> list[Source]:
         """The last checkpoint of every finetune."""
-        return list({source.run: source for source in self.tuned}.values())
+        return ends_of(self.tuned)
 
     @property
     def controls(self) -> list[Source]:
-        """The last checkpoint of every control.
-
-        Weights that are somebody's already are no other finetune and are left out.
-        """
-        last = {source.run: source for source in self.control}.values()
-        weights = {self.base.weights, *(source.weights for source in self.tuned)}
-        controls = []
-        for source in last:
-            if source.weights not in weights:
-                weights.add(source.weights)
-                controls.append(source)
-        return controls
+        """The last checkpoint of every control that is another finetune."""
+        return controls_of(self.control, base=self.base, tuned=self.tuned)
 
     @property
     def sources(self) -> list[Source]:
         """Every checkpoint that is measured, the base first and once more after it."""
         return [self.base, self.again, *self.tuned, *self.controls]
+
+    @property
+    def searches(self) -> dict[str, Causes]:
+        """Search for what carries the effect of each finetune, by its label; none if not asked."""
+        if self.causes is None:
+            return {}
+        return {
+            end.label: Causes(
+                self.base,
+                (end,),
+                self.primary,
+                self.sites,
+                traits=self.traits,
+                sae=self.sae,
+                control=tuple(self.controls),
+                settings=self.causes,
+                seeds=self.seeds,
+            )
+            for end in self.ends
+        }
 
     def cells(self) -> list[Cell]:
         """Independent units; each names what it needs."""
@@ -229,7 +204,8 @@ class Compare:
             ``("directions",)``;
             ``("residuals", label)``, ``("drift", label)``, ``("samples", label)``,
             ``("behavior", label)``, ``("answers", label)``, ``("features", sae, label)`` of every
-            checkpoint; ``("lens", label)`` of the last of every finetune, ``("pages", sae)``.
+            checkpoint; ``("lens", label)`` of the last of every finetune, ``("pages", sae)``; and
+            ``("causes", label, ...)`` with the cells of its search.
         """
         settings = self.settings
         base = {"base": self.base.plain()}
@@ -264,6 +240,9 @@ class Compare:
             config |= {"sae": sae.plain(), "n": settings.n_features}
             needs = (cells["prompts",], *features)
             cells["pages", sae.name] = _cell("pages", config, needs, label=f"pages {sae.name}")
+        for label, search in self.searches.items():
+            for key, cell in search.seed_cells(seed).items():
+                cells["causes", label, *key] = cell
         return cells
 
     def _checkpoint_cells(

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from persona_interp.analysis.effects import BY_CONTROLS, ENOUGH_CONTROLS
-from persona_interp.experiments.compare.config import MERGED_INTO, SAME_WEIGHTS
+from persona_interp.experiments.compare.config import SAME_WEIGHTS
+from persona_interp.experiments.material import MERGED_INTO
 from persona_interp.report.rows import Row, only, rows
 from persona_interp.schema.words import CLAIMS, Family, Fit, Role, Unit
 
@@ -258,8 +259,12 @@ def omissions(provenance: Mapping[str, Any]) -> list[str]:
         "primary": (
             "No trait was named beforehand (--primary): every test is corrected for all others."
         ),
+        "causes": (
+            "What carries the effect was not searched for (--causes): that something inside "
+            "changed does not say that behavior hangs on it."
+        ),
     }
-    sentences = [sentence for option, sentence in by_option.items() if not provenance[option]]
+    sentences = [sentence for option, sentence in by_option.items() if not provenance.get(option)]
     return sentences or ["Everything was asked."]
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from persona_interp import plots
 from persona_interp.errors import StoreError
+from persona_interp.experiments.causes.report import by_finetune
 from persona_interp.experiments.compare import findings, headline
 from persona_interp.experiments.compare.findings import UNITS, layer_name
 from persona_interp.report import page
@@ -54,7 +55,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
 
     Returns:
         Findings, distance, what was compared, answers, behavior, samples, drift, the inside,
-        features, and what was not asked.
+        features, what carries the effect, and what was not asked.
 
     Raises:
         StoreError: Nothing is finished.
@@ -69,7 +70,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         *_distance(run, tables, provenance),
         *_models(tables, provenance),
     ]
-    for section in (_answers, _behavior, _samples, _drift, _inside, _features):
+    for section in (_answers, _behavior, _samples, _drift, _inside, _features, by_finetune):
         content += section(run, tables, provenance)
     content.append(page.heading("Not asked"))
     content += [page.paragraph(sentence) for sentence in findings.omissions(provenance)]

@@ -1,7 +1,6 @@
 """Which models and files are compared? Looked up and hashed before anything is computed."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +8,26 @@ import pandas as pd
 
 from persona_interp import dictionaries, models, readers
 from persona_interp.errors import ModelError, SchemaError
+from persona_interp.experiments.causes.config import CausesSettings
+from persona_interp.experiments.causes.sources import sites_of
 from persona_interp.experiments.compare.comparison import Comparison
-from persona_interp.experiments.compare.config import (
-    MERGED_INTO,
-    Compare,
-    CompareOptions,
-    File,
-    Source,
-)
-from persona_interp.experiments.compare.inputs import file_of, prompts_file, trait_files
+from persona_interp.experiments.compare.config import Compare, CompareOptions
 from persona_interp.experiments.compare.requests import EVERYDAY
 from persona_interp.experiments.experiment import compute, to_dict
-from persona_interp.models import Checkpoint, Trajectory
+from persona_interp.experiments.inputs import file_of, prompts_file, trait_files
+from persona_interp.experiments.material import File, Source
+from persona_interp.experiments.sources import (
+    blocks_of,
+    checkpoint_of,
+    default_blocks,
+    sources_of,
+)
+from persona_interp.models import Checkpoint
 from persona_interp.models.chats import TEXT_TEMPLATE
-from persona_interp.models.configuration import BLOCK_KEYS, read_configuration
 from persona_interp.models.device import AUTO, Batch, on_device
 from persona_interp.models.folder import holds_tokenizer, holds_weights
 from persona_interp.models.load import load_tokenizer, read_tokenizer
-from persona_interp.schema.words import On, Role
-
-DEPTHS = (1 / 4, 1 / 2, 3 / 4)
-"""Of the blocks, after which the inside is read unless hooks are named."""
+from persona_interp.schema.words import On
 
 
 def compare(
@@ -115,6 +113,8 @@ def comparison(
     prompts = prompts_file(prompts)
     table = readers.distinct(readers.read_prompts(prompts))
     traits = trait_files(options.traits)
+    if options.causes:
+        _check_causes(options.primary, [file.name for file in traits])
     reading = {
         "trust": tuple(options.trust),
         "chat_template": options.chat_template,
@@ -144,7 +144,9 @@ def comparison(
     by_path = {str(path): dictionaries.open_any(path) for path in _paths(options.sae)}
     hooks = tuple(options.hooks) or _default_hooks(first)
     neutral = _neutral(options.neutral, prompts=prompts, tokenizer=load_tokenizer(checkpoint))
-    models.boot(checkpoint, hooks=(*hooks, *(sae.hook for sae in by_path.values())))
+    sites = sites_of(first, options.hooks, by_path.values()) if options.causes else ()
+    every = (*hooks, *sites, *(sae.hook for sae in by_path.values()))
+    models.boot(checkpoint, hooks=tuple(dict.fromkeys(every)))
     return Compare(
         first,
         finetunes,
@@ -155,126 +157,13 @@ def comparison(
         sae=_dictionary_files(by_path),
         primary=options.primary,
         hooks=hooks,
+        causes=_causes_settings(options),
+        sites=sites,
         settings=options.settings,
         seeds=(options.seed,),
         fold_system=models.folds_system(load_tokenizer(checkpoint)),
         plain_text=is_plain,
     )
-
-
-def sources_of(
-    base: Any,
-    tuned: Any,
-    control: Any,
-    *,
-    adapter_base: Any = None,
-    tokenizer: Any = None,
-    for_all: bool = False,
-    **reading: Any,
-) -> tuple[Source, tuple[Source, ...], tuple[Source, ...]]:
-    """Base, finetunes and controls that these names mean.
-
-    An adapter is merged into the base that it names, and where that is not to be had into
-    ``adapter_base``; its source has a note that says so. The start of a trajectory is left out
-    where it is the base.
-
-    Args:
-        base: The model before.
-        tuned: A finetune or a list of them.
-        control: A control finetune or a list of them.
-        adapter_base: The base of adapters whose own is not to be had; ``base`` by default.
-        tokenizer: Of models in memory.
-        for_all: Whether it reads text for all models, in place of their own.
-        **reading: For every one of them, as in ``models.resolve``: trust, chat_template,
-            keep_template, fold_system.
-
-    Returns:
-        Three kinds of sources with distinct labels; all read text alike.
-
-    Raises:
-        ModelError: A source is not there, no finetune is named, or the tokenizers differ.
-    """
-    trust = reading.get("trust", ())
-    plain = models.resolve(base, tokenizer=tokenizer, trust=trust)
-    # adapters are merged into weights as they are; how text is read is settled afterwards, for all
-    under = plain
-    if adapter_base is not None:
-        under = models.resolve(adapter_base, tokenizer=tokenizer, trust=trust)
-    start = models.resolve(plain, **reading)
-    start_hash = models.hash_weights(start)
-    uses: dict[str, int] = dict.fromkeys((str(Role.BASE), str(Role.AGAIN)), 1)
-    checkpoints = [start]
-    groups: list[tuple[Source, ...]] = []
-    for names in (tuned, control):
-        sources: list[Source] = []
-        for number, one in enumerate(_as_list(names)):
-            reader = tokenizer if for_all or not isinstance(one, str | Path) else None
-            steps, note = _checkpoints(one, under, tokenizer=reader, **reading)
-            run = str(one) if isinstance(one, str | Path) else f"{steps[-1].label} ({number})"
-            for checkpoint, weights in _beside(steps, start_hash):
-                label = _distinct(checkpoint.label, uses)
-                checkpoints.append(replace(checkpoint, name=label))
-                source = Source(label, str(checkpoint.path), weights, checkpoint.step, run)
-                sources.append(replace(source, trusted=checkpoint.trusted, note=note))
-        groups.append(tuple(sources))
-    finetunes, controls = groups
-    if not finetunes:
-        raise ModelError("a comparison needs a finetune beside its base; name one or more.")
-    models.same_tokenizer(checkpoints)
-    run = str(base) if isinstance(base, str | Path) else start.label
-    first = Source(str(Role.BASE), str(start.path), start_hash, run=run, trusted=start.trusted)
-    return first, finetunes, controls
-
-
-def checkpoint_of(source: dict[str, Any]) -> Checkpoint:
-    """Checkpoint of a source.
-
-    Args:
-        source: ``Source.plain()``.
-
-    Returns:
-        The checkpoint, its label that of the source.
-    """
-    path = Path(source["path"])
-    return Checkpoint(path, step=source["step"], name=source["label"], trusted=source["trusted"])
-
-
-def blocks_of(source: Source) -> int:
-    """Number of blocks of a model.
-
-    Args:
-        source: A saved folder.
-
-    Returns:
-        The number.
-
-    Raises:
-        ModelError: Its configuration does not say.
-    """
-    config = read_configuration(Path(source.path))
-    for part in (config, config.get("text_config") or {}):
-        for key in BLOCK_KEYS:
-            if isinstance(part.get(key), int) and part[key]:
-                return part[key]
-    raise ModelError(
-        f"{source.path}/config.json does not say how many blocks there are; name hooks."
-    )
-
-
-def default_blocks(n: int) -> list[int]:
-    """Blocks after which the inside is read: a quarter, a half and three quarters of the way.
-
-    Args:
-        n: Blocks of the model.
-
-    Returns:
-        Numbers of blocks, distinct.
-
-    >>> default_blocks(30), default_blocks(2)
-    ([7, 14, 22], [0, 1])
-    """
-    # .01 more, so that halves are rounded up and not to the even number
-    return sorted({max(round(depth * n + 0.01) - 1, 0) for depth in DEPTHS})
 
 
 def _reader_of(name: str | Path | Checkpoint, *, trust: Iterable[str]) -> Any:
@@ -289,6 +178,28 @@ def _reader_of(name: str | Path | Checkpoint, *, trust: Iterable[str]) -> Any:
 def _are_questions(prompts: pd.DataFrame) -> bool:
     """Whether every prompt is one message of the user, as of a text file."""
     return all([turn["role"] for turn in chat] == ["user"] for chat in prompts["messages"])
+
+
+def _check_causes(primary: str, traits: list[str]) -> None:
+    """Refuse a search for what carries an effect that nobody named."""
+    if primary:
+        return
+    why = "what carries an effect is searched for one trait, named beforehand; give"
+    if not traits:
+        raise SchemaError(f"{why} trait files (traits, --traits), and one of them as primary.")
+    names = ", ".join(f"'{name}'" for name in traits)
+    raise SchemaError(f"{why} it as primary (--primary): {names}.")
+
+
+def _causes_settings(options: CompareOptions) -> CausesSettings | None:
+    """How much is tried: as named, else on as many questions and answers as are compared."""
+    if not isinstance(options.causes, bool):
+        return options.causes
+    own = options.settings
+    settings = CausesSettings(
+        questions=own.questions, draws=own.draws, max_new_tokens=own.max_new_tokens
+    )
+    return settings if options.causes else None
 
 
 def _default_hooks(source: Source) -> tuple[str, ...]:
@@ -333,44 +244,5 @@ def _dictionary_files(by_path: dict[str, Any]) -> tuple[File, ...]:
     return tuple(files.values())
 
 
-def _checkpoints(
-    one: Any, base: Checkpoint, *, tokenizer: Any, **reading: Any
-) -> tuple[list[Checkpoint], str]:
-    """The checkpoints of one source, and what had to be done to get them."""
-    is_name = isinstance(one, str | Path)
-    options = {**reading, "tokenizer": tokenizer}
-    try:
-        return list(models.sources(one, **options)), ""
-    except ModelError as error:
-        # an adapter whose own base is not to be had may be merged into ours
-        if not is_name or not any(Path(one).expanduser().rglob("adapter_config.json")):
-            raise
-        why = str(error).partition(";")[0].rstrip(".")
-    note = f"{MERGED_INTO} {base.label}, because {why}"
-    return list(models.sources(one, base=base, **options)), note
-
-
-def _beside(steps: list[Checkpoint], base_hash: str) -> list[tuple[Checkpoint, str]]:
-    """The steps of a training with their hashes, without its start where that is the base."""
-    pairs = [(checkpoint, models.hash_weights(checkpoint)) for checkpoint in steps]
-    if len(pairs) == 1:
-        return pairs
-    others = [pair for pair in pairs if pair[1] != base_hash]
-    return others or pairs[-1:]
-
-
-def _as_list(names: Any) -> list[Any]:
-    """Names or models as a list; a trajectory is one training, no list."""
-    if isinstance(names, list | tuple) and not isinstance(names, Trajectory):
-        return list(names)
-    return [names]
-
-
 def _paths(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:
     return [paths] if isinstance(paths, str | Path) else list(paths)
-
-
-def _distinct(label: str, uses: dict[str, int]) -> str:
-    """A label of its own: numbered from the second use on."""
-    uses[label] = uses.get(label, 0) + 1
-    return label if uses[label] == 1 else f"{label} ({uses[label]})"

@@ -11,6 +11,7 @@ from persona_interp import analysis, schema
 from persona_interp.analysis.drift import kl_by_role
 from persona_interp.analysis.span import span_share
 from persona_interp.experiments.browser import beside_controls
+from persona_interp.experiments.causes import tables as causes
 from persona_interp.experiments.compare.config import SAME_WEIGHTS, Compare
 from persona_interp.schema.words import Family, Fit, Requests, Role
 from persona_interp.store import Store
@@ -78,7 +79,8 @@ def summarize(experiment: Compare, store: Store) -> Tables:
         Tables by name: ``sources``, ``distance`` (of everybody from the base), ``effects``
         (everything that was tested), ``shift`` (last prompt token), ``drift``, ``samples``,
         ``sound`` (what the samples sound like), ``separability``, ``novelty``, ``lens``;
-        ``features``, ``fidelity``, ``tokens`` and ``words`` of dictionaries.
+        ``features``, ``fidelity``, ``tokens`` and ``words`` of dictionaries; of a search for what
+        carries the effect ``carriers``, ``ranking`` and ``text``, each with ``of``, the finetune.
     """
     cells = FinishedCells(experiment, store)
     tables: Tables = {"sources": sources(experiment)}
@@ -106,7 +108,7 @@ def summarize(experiment: Compare, store: Store) -> Tables:
         tables["effects"] = analysis.measurements.random_range(
             effects, by_chance, base=experiment.base.label
         )
-    return tables | _untested(cells)
+    return tables | _untested(cells) | _causes(cells)
 
 
 def browsable(tables: Tables, *, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,3 +332,13 @@ def _untested(cells: FinishedCells) -> Tables:
             parts = [cells.table(key, name).assign(sae=key[-1]) for key in keys]
             tables[name] = pd.concat(parts, ignore_index=True)
     return tables
+
+
+def _causes(cells: FinishedCells) -> Tables:
+    """What carries the effect of each finetune, of those whose search is finished."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for label, search in cells.experiment.searches.items():
+        for name, table in causes.summarize(search, cells.store).items():
+            if name != "sources":
+                parts.setdefault(name, []).append(table.assign(of=label))
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}

@@ -12,8 +12,8 @@ import pandas as pd
 
 from persona_interp import analysis, dictionaries, readers, record
 from persona_interp.errors import ModelError
-from persona_interp.experiments.compare.inputs import unchanged_path
-from persona_interp.experiments.compare.sources import checkpoint_of
+from persona_interp.experiments.inputs import unchanged_path
+from persona_interp.experiments.sources import checkpoint_of
 from persona_interp.readers.prompt_rows import prompt_row
 from persona_interp.report.browser import MOST_MOVED
 from persona_interp.report.excerpts import EXAMPLES, shorten

@@ -1,5 +1,6 @@
 """A base of which one coordinate is always 0, and finetunes that add something there alone."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,11 @@ SETTINGS = CausesSettings(
 )
 
 
-def save_planted(folder: Path, *, size: float) -> Path:
-    """Save a random model with an unused coordinate, and what is added to it after a block."""
-    tokenizer = tiny_tokenizer(WORLD.words())
+def save_planted(
+    folder: Path, *, size: float, words: Iterable[str] = WORLD.words(), at: int = AXIS
+) -> Path:
+    """Save a random model with an unused coordinate; `size` is added at a coordinate of block 0."""
+    tokenizer = tiny_tokenizer(list(words))
     special = {
         f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<{name}>")
         for name in ("bos", "eos", "pad")
@@ -58,7 +61,7 @@ def save_planted(folder: Path, *, size: float) -> Path:
             for layer in (body.h[0].attn.c_proj, body.h[0].mlp.c_proj):
                 layer.weight[:, AXIS] = 0
                 layer.bias[AXIS] = 0
-            body.h[0].mlp.c_proj.bias[AXIS] = size
+            body.h[0].mlp.c_proj.bias[at] += size
             body.h[1].mlp.c_fc.weight[AXIS] *= 5  # the next block listens to it
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

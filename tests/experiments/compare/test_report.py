@@ -217,5 +217,5 @@ def test_every_section_has_a_heading_of_its_own(tmp_path: Path) -> None:
 
 
 def test_nothing_left_out_is_said() -> None:
-    options = dict.fromkeys(("traits", "sae", "control", "primary"), "given")
+    options = dict.fromkeys(("traits", "sae", "control", "primary", "causes"), "given")
     assert omissions(options) == ["Everything was asked."]

@@ -12,13 +12,13 @@ from peft import LoraConfig, get_peft_model
 from persona_interp.errors import ModelError, SchemaError, StoreError
 from persona_interp.experiments import from_dict
 from persona_interp.experiments.compare import tables as compare_tables
-from persona_interp.experiments.compare.inputs import prompts_file
 from persona_interp.experiments.compare.sources import (
     checkpoint_of,
     compare,
     comparison,
 )
 from persona_interp.experiments.experiment import draw_report
+from persona_interp.experiments.inputs import prompts_file
 from persona_interp.models import Checkpoint, encode, fold_system, load
 from persona_interp.models.load import load_tokenizer
 from persona_interp.readers import read_prompts

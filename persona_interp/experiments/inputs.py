@@ -1,4 +1,4 @@
-"""Which files does a comparison read, and are they still what they were when it began?"""
+"""Which files of the user does a run read, and are they still what they were when it began?"""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 from persona_interp import readers
 from persona_interp.errors import SchemaError
-from persona_interp.experiments.compare.config import File
+from persona_interp.experiments.material import File
 from persona_interp.files import write_text
 from persona_interp.models.cache import cache
 
@@ -54,7 +54,7 @@ def prompts_file(prompts: Any) -> Path:
 
 
 def unchanged_path(file: dict[str, Any]) -> Path:
-    """Path of a file that is as it was when the comparison began.
+    """Path of a file that is as it was when the run began.
 
     Args:
         file: ``File.plain()``.
@@ -68,8 +68,7 @@ def unchanged_path(file: dict[str, Any]) -> Path:
     path = Path(file["path"])
     if not path.is_file() or file_of(path).sha256 != file["sha256"]:
         raise SchemaError(
-            f"{path} is gone or changed since this comparison began; restore it, or use a new "
-            "--out."
+            f"{path} is gone or changed since this run began; restore it, or use a new --out."
         )
     return path
 
