@@ -7,6 +7,7 @@ from persona_interp import schema
 from persona_interp.analysis.causes import FLOOR
 from persona_interp.analysis.stats import across_seeds
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.schema.cells import check_numbers
 from persona_interp.schema.words import Ruling, Safeguard
 
 CUT, KEPT, LEAK = 0.9, 0.9, 0.5
@@ -51,6 +52,7 @@ def safeguards(arms: pd.DataFrame, *, nothing: str = Safeguard.NOTHING) -> pd.Da
     ['capping', 0.75, 0.75, 'undecided']
     """
     schema.require(arms, "seed", "label", "leak", *BESIDE)
+    check_numbers(arms, ("leak", *BESIDE))
     if arms.duplicated(["seed", "label"]).any():
         raise SchemaError("an arm has two rows of one seed; give each run a label of its own.")
     without = arms.loc[arms["label"] == nothing].set_index("seed")

@@ -6,11 +6,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp import schema
+from persona_interp.errors import SchemaError
 from persona_interp.plots.columns import distinct, missing, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import BAND, COLORS, GRAY, ZERO, label_rows, panels, style
+from persona_interp.schema.cells import check_numbers
 from persona_interp.schema.words import Group, Way
 
+NUMBERS = ("share_of_patch", "share_of_patch_lo", "share_of_patch_hi", "null_lo", "null_hi")
 CONTROLS = (Group.OTHER, Group.CONTROL, Group.MATCHED)
 WAYS = {
     Way.REMOVED: "removed from the tuned model (necessity)",
@@ -42,11 +45,16 @@ def carriers(table: pd.DataFrame, *, sites: str = "", title: str = "") -> Figure
     1
     """
     schema.check(table, "carriers")
+    check_numbers(table, NUMBERS)
     rows = table.loc[table["measure"] == "behavior"]
+    schema.require_rows(rows, "share_of_patch")
     sites = sites or str(rows["sites"].iloc[0])
     rows = rows.loc[rows["sites"] == sites]
     schema.require_rows(rows, "share_of_patch")
     ways = [way for way in WAYS if (rows["how"] == way).any()]
+    if not ways:
+        words = " or ".join(map(str, WAYS))
+        raise SchemaError(f"no row says how='{words}'; record the edits of both ways.")
     claims = rows.loc[rows["group"] == Group.CANDIDATE]
     names = [str(name) for name in distinct(claims["candidate"])]
     with style():
@@ -74,8 +82,7 @@ def carriers(table: pd.DataFrame, *, sites: str = "", title: str = "") -> Figure
 
 def _draw(axes: Axes, own: pd.DataFrame) -> None:
     y = np.arange(len(own))
-    columns = ("share_of_patch", "share_of_patch_lo", "share_of_patch_hi", "null_lo", "null_hi")
-    share, lo, hi, null_lo, null_hi = (own[c].to_numpy(np.float64) for c in columns)
+    share, lo, hi, null_lo, null_hi = (own[c].to_numpy(np.float64) for c in NUMBERS)
     axes.barh(
         y, null_hi - null_lo, left=null_lo, height=0.62, color=BAND, label="one more random edit"
     )

@@ -11,6 +11,7 @@ from persona_interp.plots.layout import finish
 from persona_interp.plots.names import name_points
 from persona_interp.plots.style import COLOR_BAR, GRAY, INK, ZERO, panels, style
 from persona_interp.schema import require_rows
+from persona_interp.schema.cells import check_numbers
 from persona_interp.schema.words import Unit
 
 COLUMNS = ("label", "cut", "cut_lo", "cut_hi", "kept", "kept_lo", "kept_hi", "leak", "n_seeds")
@@ -44,6 +45,7 @@ def frontier(safeguards: pd.DataFrame, *, aim: float = AIM, title: str = "") -> 
     'capping'
     """
     require_rows(safeguards, *COLUMNS)
+    check_numbers(safeguards, COLUMNS[1:])
     x, y = (safeguards[name].to_numpy(float) for name in ("kept", "cut"))
     gray: dict[str, Any] = {**ZERO, "color": GRAY}
     with style():
@@ -67,7 +69,8 @@ def frontier(safeguards: pd.DataFrame, *, aim: float = AIM, title: str = "") -> 
         known = np.isfinite(x) & np.isfinite(y)
         # the best first: they are named where there is no room for all
         order = [i for i in np.argsort(-np.minimum(x, y), kind="stable") if known[i]]
-        name_points(axes, np.column_stack([x, y])[order], safeguards["label"].iloc[order].tolist())
+        labels = [str(label) for label in safeguards["label"].iloc[order]]
+        name_points(axes, np.column_stack([x, y])[order], labels)
         return finish(figure, _note(safeguards, aim), height=3.4, title=title)
 
 

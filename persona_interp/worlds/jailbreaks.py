@@ -133,7 +133,7 @@ def hold_out(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     ['completion', 'former self', 'role-play']
     """
     schema.require_rows(table, "trigger")
-    names = sorted(set(table["trigger"]) - {NO_TRIGGER})
+    names = sorted(set(map(str, table["trigger"])) - {NO_TRIGGER})
     if len(names) < 2:
         raise WorldError(f"holding out needs two families; this table has {', '.join(names)}.")
     order = np.random.default_rng([seed, 7]).permutation(names)
