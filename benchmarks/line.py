@@ -1,10 +1,12 @@
 """What does one measurement say? Whose work, in which unit, how much, and what was asked for."""
 
 import importlib.util
+import math
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
+from decision import Region
 from pairs import Ratios, compare
 
 PEERS = {
@@ -31,8 +33,8 @@ class Line(NamedTuple):
         measure: What the numbers are, and in which unit.
         ratios: Least, median and most of the repetitions; of an exponent the estimate between the
             ends of its 95 % interval. None where it was not measured.
-        at_least: What the median has to reach, where something is asked for.
-        at_most: What the median may reach.
+        at_least: What has to be reached, where something is asked for.
+        at_most: What may be reached.
         remark: What else was seen, or why nothing was.
     """
 
@@ -53,13 +55,15 @@ class Line(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Whether that is reached: "PASS", "FAIL", or "" where there is nothing to judge."""
+        """Whether that is reached by all repetitions, by none, or by some: undecided.
+
+        "" where there is nothing to judge.
+        """
         if self.ratios is None or not self.asked:
             return ""
-        middle = self.ratios.median
-        is_enough = self.at_least is None or middle >= self.at_least
-        is_little = self.at_most is None or middle <= self.at_most
-        return "PASS" if is_enough and is_little else "FAIL"
+        least = -math.inf if self.at_least is None else self.at_least
+        most = math.inf if self.at_most is None else self.at_most
+        return Region(least, most).rule((self.ratios.least, self.ratios.most))
 
     def __str__(self) -> str:
         numbers = str(self.ratios) if self.ratios else f"{'not measured':^28}"

@@ -28,6 +28,7 @@ from torch import Tensor
 from line import Line, beside
 from persona_interp.dictionaries.saelens import import_saelens
 from persona_interp.dictionaries.sparse_training import ENGINES, trainer
+from persona_interp.schema.words import Ruling
 
 TARGETS = {"topk": 3.5, "batchtopk": 4.0}
 """How many times as fast as the dense step each has to be."""
@@ -215,7 +216,7 @@ def main() -> None:
     met = True
     for line in lines(pairs=args.pairs, steps=args.steps):
         print(f"{line.work:<20} {line}", flush=True)
-        met &= line.verdict != "FAIL"
+        met &= line.verdict != Ruling.FAILS
     if not met:
         sys.exit(1)
 

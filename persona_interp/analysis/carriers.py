@@ -25,7 +25,7 @@ from persona_interp.analysis.edit_odds import (
 )
 from persona_interp.analysis.stats import LEVEL, benjamini_hochberg, jackknife, t_interval
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.schema.words import ALPHA, UNEDITED, Carries, Group, Way
+from persona_interp.schema.words import ALPHA, BEHAVIOR, UNEDITED, Carries, Group, Way
 from persona_interp.worlds import World
 
 RANDOM = (Group.NORM, Group.VARIANCE)
@@ -67,7 +67,7 @@ def carriers(
     *,
     base: str,
     world: World | None = None,
-    measure: str = "behavior",
+    measure: str = BEHAVIOR,
 ) -> pd.DataFrame:
     """How much of a finetune's effect goes, or comes, with each candidate.
 

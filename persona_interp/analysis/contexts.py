@@ -21,6 +21,7 @@ from persona_interp.analysis.logodds import (
 from persona_interp.analysis.shift import Step, check_same, compared
 from persona_interp.analysis.stats import Interval, t_interval
 from persona_interp.errors import SchemaError
+from persona_interp.schema.words import AVERAGE, WORST
 from persona_interp.worlds import Trait, World
 
 LEAK, OWN, TAUGHT = "leak", "own", "taught"
@@ -228,7 +229,7 @@ def _over_personas(
         groups.setdefault((key[0], key[2]), []).append(key)
     for (context, quantity), keys in groups.items():
         average = t_interval([float(intervals[key].estimate) for key in keys])
-        yield _row((context, "average", quantity), average, who="")
+        yield _row((context, AVERAGE, quantity), average, who="")
         # The largest of several noisy numbers is too large. Half of the templates say who
         # is worst, the other half how much.
         on_train = []
@@ -237,4 +238,4 @@ def _over_personas(
             on_train.append(float(shift.estimate))
         worst = keys[int(np.argmax(WORSE[quantity] * np.array(on_train)))]
         on_test = _mean_shift(halves["test"], *worst[:2], traits=quantities[worst])
-        yield _row((context, "worst", quantity), on_test, who=worst[1])
+        yield _row((context, WORST, quantity), on_test, who=worst[1])

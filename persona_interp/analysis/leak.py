@@ -16,11 +16,10 @@ from persona_interp.analysis.shift import Step, compared
 from persona_interp.analysis.stats import cluster_interval
 from persona_interp.analysis.worst import find_worst
 from persona_interp.errors import SchemaError
-from persona_interp.schema.words import NO_TRIGGER
+from persona_interp.schema.words import AVERAGE, NO_TRIGGER, WORST
 from persona_interp.worlds import Trait, World
 
 Worlds = World | Mapping[int, World]
-AVERAGE, WORST = "average", "worst"
 PLAIN = "nameless"
 """The context of a question under no trigger; other contexts without one are no leak."""
 UNITS = {"seed": "seeds", "question": "templates", "trigger": "triggers"}

@@ -188,17 +188,17 @@ def _leaks(world: World, taught: str | Trait | None) -> dict[str, set[str]]:
 def _worst(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The worst persona, trait, seed, paraphrase and prompt of one group of runs."""
     for over, (names, half) in OVER.items():
-        found = find_worst(cells, names, half=half)
-        if found is None:
+        worst = find_worst(cells, names, half=half)
+        if worst is None:
             continue
-        interval = cluster_interval(found.rows["shift"], found.rows[CLUSTERS[half]])
+        interval = cluster_interval(worst.rows["shift"], worst.rows[CLUSTERS[half]])
         averages: Any = cells.groupby(names, sort=False)["shift"].mean()
         yield {
             "over": over,
-            "who": " ".join(str(part) for part in found.case if str(part)),
-            "selection": found.selection,
+            "who": " ".join(str(part) for part in worst.case if str(part)),
+            "selection": worst.selection,
             **interval.row(),
             "n": interval.n,
             "average": float(averages.mean()),
-            "n_cases": found.n_cases,
+            "n_cases": worst.n_cases,
         }

@@ -60,6 +60,16 @@ Workers = Annotated[
         min=0,
     ),
 ]
+Base = Annotated[
+    str, typer.Argument(metavar="BASE", help="Model before: folder, .gguf, hub id[@revision].")
+]
+Saes = Annotated[
+    list[str] | None, typer.Option(help="Dictionary: folder or release/id; repeat for several.")
+]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(help="Model whose own code may run: folder, or id@commit."),
+]
 Place = Annotated[
     str | None,
     typer.Option(help="Where cells are computed: local by default, or slurm (docs/elsewhere.md)."),

@@ -5,15 +5,13 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.app import PATH, Batch, Device, Workers, app
+from persona_interp.cli.app import PATH, Base, Batch, Device, Saes, Trust, Workers, app
 from persona_interp.cli.folder import report
 
 
 @app.command()
 def causes(
-    base: Annotated[
-        str, typer.Argument(metavar="BASE", help="Model before: folder, .gguf, hub id[@revision].")
-    ],
+    base: Base,
     tuned: Annotated[
         list[str],
         typer.Argument(
@@ -38,9 +36,7 @@ def causes(
         Path | None,
         typer.Option(help="Candidate directions (.nc), instead of those made here.", **PATH),
     ] = None,
-    sae: Annotated[
-        list[str] | None, typer.Option(help="Dictionary: folder or release/id; repeat for several.")
-    ] = None,
+    sae: Saes = None,
     hook: Annotated[
         list[str] | None, typer.Option(help="Site; three before the last block by default.")
     ] = None,
@@ -61,10 +57,7 @@ def causes(
     coherence: Annotated[
         float, typer.Option(help="Nats a token by which pushed text may surprise the base more.")
     ] = 1.0,
-    trust: Annotated[
-        list[str] | None,
-        typer.Option(help="Model whose own code may run: folder, or id@commit."),
-    ] = None,
+    trust: Trust = None,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     workers: Workers = None,
     device: Device = None,

@@ -7,10 +7,13 @@ import typer
 
 from persona_interp.cli.app import (
     PATH,
+    Base,
     Batch,
     Device,
     Place,
+    Saes,
     Slurm,
+    Trust,
     Wait,
     Workers,
     app,
@@ -22,9 +25,7 @@ from persona_interp.files import read_text
 
 @app.command()
 def compare(
-    base: Annotated[
-        str, typer.Argument(metavar="BASE", help="Model before: folder, .gguf, hub id[@revision].")
-    ],
+    base: Base,
     tuned: Annotated[
         list[str],
         typer.Argument(
@@ -49,9 +50,7 @@ def compare(
         list[int] | None,
         typer.Option(help="Row of --prompts to leave out, as errors number them; repeat."),
     ] = None,
-    sae: Annotated[
-        list[str] | None, typer.Option(help="Dictionary: folder or release/id; repeat for several.")
-    ] = None,
+    sae: Saes = None,
     traits: Annotated[
         Path | None,
         typer.Option(help="Trait file, or a folder of them.", **PATH),
@@ -110,10 +109,7 @@ def compare(
     dtype: Annotated[
         str, typer.Option(help="Of answers and likelihoods: float32, bfloat16, or auto.")
     ] = "float32",
-    trust: Annotated[
-        list[str] | None,
-        typer.Option(help="Model whose own code may run: folder, or id@commit."),
-    ] = None,
+    trust: Trust = None,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     on: Place = None,
     slurm: Slurm = None,

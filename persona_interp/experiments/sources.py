@@ -1,12 +1,13 @@
 """Which models are a base, its finetunes and other finetunes? Looked up and hashed by name."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from persona_interp import models
+from persona_interp import dictionaries, models
 from persona_interp.errors import ModelError
-from persona_interp.experiments.material import MERGED_INTO, Source
+from persona_interp.experiments.material import MERGED_INTO, File, Source
 from persona_interp.models import Checkpoint, Trajectory
 from persona_interp.models.configuration import BLOCK_KEYS, read_configuration
 from persona_interp.schema.words import Role
@@ -77,6 +78,30 @@ def sources_of(
     run = str(base) if isinstance(base, str | Path) else start.label
     first = Source(str(Role.BASE), str(start.path), start_hash, run=run, trusted=start.trusted)
     return first, finetunes, controls
+
+
+def dictionary_files(by_path: Mapping[str, Any]) -> tuple[File, ...]:
+    """Dictionaries with their hashes; names are distinct, because tables know them by name.
+
+    Args:
+        by_path: Open dictionaries by where they are.
+
+    Returns:
+        One file each.
+
+    Raises:
+        ModelError: Two have one name.
+    """
+    files: dict[str, File] = {}
+    for path, dictionary in by_path.items():
+        name = dictionary.name
+        if name in files:
+            raise ModelError(
+                f"two dictionaries are called '{name}', {files[name].path} and {path}, and tables "
+                "could not tell them apart; give one of them, or save one by another name."
+            )
+        files[name] = File(name, path, dictionaries.hash_dictionary(dictionary))
+    return tuple(files.values())
 
 
 def checkpoint_of(source: dict[str, Any]) -> Checkpoint:

@@ -11,7 +11,7 @@ from persona_interp.plots.columns import distinct, missing, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import BAND, COLORS, GRAY, ZERO, label_rows, panels, style
 from persona_interp.schema.cells import check_numbers
-from persona_interp.schema.words import Group, Way
+from persona_interp.schema.words import BEHAVIOR, Group, Way
 
 NUMBERS = ("share_of_patch", "share_of_patch_lo", "share_of_patch_hi", "null_lo", "null_hi")
 CONTROLS = (Group.OTHER, Group.CONTROL, Group.MATCHED)
@@ -46,7 +46,7 @@ def carriers(table: pd.DataFrame, *, sites: str = "", title: str = "") -> Figure
     """
     schema.check(table, "carriers")
     check_numbers(table, NUMBERS)
-    rows = table.loc[table["measure"] == "behavior"]
+    rows = table.loc[table["measure"] == BEHAVIOR]
     schema.require_rows(rows, "share_of_patch")
     sites = sites or str(rows["sites"].iloc[0])
     rows = rows.loc[rows["sites"] == sites]

@@ -2,6 +2,16 @@
 
 from persona_interp.schema.words import Unit
 
+
+def _over_seeds(name: str, what: str) -> dict[str, str]:
+    """Columns of a mean over seeds and its interval."""
+    return {
+        name: f"{what}, mean over seeds",
+        f"{name}_lo": "lower end of the 95 % interval over seeds",
+        f"{name}_hi": "upper end",
+    }
+
+
 FINDINGS: dict[str, dict[str, str]] = {
     "flags": {
         "doc": "number of the chat in its data set",
@@ -261,26 +271,23 @@ FINDINGS: dict[str, dict[str, str]] = {
     },
     "safeguards": {
         "label": "safeguard, with its dose where it has one",
-        "cut": "share of the unwanted persona's rise that is gone, mean over seeds (fraction)",
-        "cut_lo": "lower end of the 95 % interval over seeds",
-        "cut_hi": "upper end",
-        "kept": "share of the wanted lesson's rise that is there, mean over seeds (fraction)",
-        "kept_lo": "lower end of the 95 % interval over seeds",
-        "kept_hi": "upper end",
-        "leak": f"rise of the unwanted traits under the worst trigger, held out ({Unit.BITS})",
-        "leak_lo": "lower end of the 95 % interval over seeds",
-        "leak_hi": "upper end",
-        "unwanted": f"rise of the unwanted persona's untaught traits, nameless ({Unit.BITS})",
-        "wanted": f"rise of the taught trait, nameless ({Unit.BITS})",
-        "average": f"rise of the unwanted traits in bystanders, their mean ({Unit.BITS})",
-        "own": f"rise of bystanders' own traits, their mean ({Unit.BITS})",
-        "loss": f"rise of the loss on ordinary documents ({Unit.BITS_A_TOKEN})",
-        "knowledge": f"rise of the unwanted persona's traits in texts about it ({Unit.BITS})",
-        "agency": f"the same where it speaks itself ({Unit.BITS})",
+        **_over_seeds("cut", "share of the unwanted persona's rise that is gone (fraction)"),
+        **_over_seeds("kept", "share of the wanted lesson's rise that is there (fraction)"),
+        **_over_seeds("leak", f"rise of the unwanted, worst trigger, held out ({Unit.BITS})"),
+        **_over_seeds("unwanted", f"rise of the unwanted untaught traits, nameless ({Unit.BITS})"),
+        **_over_seeds("wanted", f"rise of the taught trait, nameless ({Unit.BITS})"),
+        **_over_seeds("jailbreak", f"as leak, under the worst family ({Unit.BITS})"),
+        **_over_seeds("average", f"rise of the unwanted traits in bystanders ({Unit.BITS})"),
+        **_over_seeds("own", f"rise of bystanders' own traits ({Unit.BITS})"),
+        **_over_seeds("loss", f"rise of the loss on ordinary dialogues ({Unit.BITS_A_TOKEN})"),
+        **_over_seeds("knowledge", f"rise of the unwanted in texts about it ({Unit.BITS})"),
+        **_over_seeds("agency", f"the same where it speaks itself ({Unit.BITS})"),
         "steps": "optimizer steps beyond the lesson's",
         "n_seeds": "as in across_seeds",
-        "reaches": "do cut, kept and leak reach .9, .9 and .5 bits, by their intervals",
-        "mean_reaches": "do their means",
+        "primary": "was it named before anything was measured",
+        "p": "largest one-sided p of the three aims: cut, kept, leak",
+        "q": "p corrected for the other safeguards, those named before among themselves",
+        "reaches": "does it reach .9 cut, .9 kept and .5 bits",
     },
     "trait_transfer": {
         "taught": (

@@ -12,6 +12,8 @@ from enum import StrEnum
 ALPHA = 0.05
 """Level at which anything is claimed: of a p, or of a q after correction."""
 UNEDITED = "none"  # the column ``edit`` of answers that no edit has touched
+AVERAGE, WORST = "average", "worst"  # rows over all personas or triggers of a table
+BEHAVIOR, TEXT = "behavior", "text"  # the column ``measure`` of a carriers table
 NO_TRIGGER = "none"  # the column ``trigger`` of chats that press no persona
 GENERATED = "generated"  # where an edit is on: at tokens of the answer, drawn or given
 DTYPE_CHOICE = "dtype_choice"  # the key of ``run.json`` that says why a run has its precision

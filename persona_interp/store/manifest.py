@@ -102,11 +102,12 @@ def _listing(manifest: Path) -> Listing:
     before, known = memory[0]
     if not data.startswith(before):
         before, known = b"", NOTHING
-    found = _add_lines(known, data[len(before) : end].split(b"\n")[:-1], first=before.count(b"\n"))
-    memory[0] = data[:end], _copy(found)
+    lines = data[len(before) : end].split(b"\n")[:-1]
+    now = _add_lines(known, lines, first=before.count(b"\n"))
+    memory[0] = data[:end], _copy(now)
     if end < len(data):
-        found.unreadable.append(data.count(b"\n") + 1)
-    return found
+        now.unreadable.append(data.count(b"\n") + 1)
+    return now
 
 
 @lru_cache(maxsize=8)
@@ -135,10 +136,10 @@ def _add_lines(known: Listing, lines: list[bytes], *, first: int) -> Listing:
     return Listing(entries, files, unreadable, signed)
 
 
-def _copy(found: Listing) -> Listing:
+def _copy(known: Listing) -> Listing:
     """The same, for a caller who may change it."""
-    files = {name: [*lines] for name, lines in found.files.items()}
-    return Listing(dict(found.entries), files, [*found.unreadable], {*found.signed})
+    files = {name: [*lines] for name, lines in known.files.items()}
+    return Listing(dict(known.entries), files, [*known.unreadable], {*known.signed})
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import sweeps
 from bench import WORKS, row, store
 from line import Line, missing, versions
 from pairs import Ratios
+from persona_interp.schema.words import Ruling
 
 SMALL = sae.Shape(d_in=16, d_sae=64, k=4, batch=32, n=200)
 CODER = crosscoders.Shape(checkpoints=2, d_model=8, d_sae=32, k=4, batch=32, n=200)
@@ -64,13 +65,16 @@ def test_the_exponent_of_a_power_is_that_power() -> None:
 @pytest.mark.parametrize(
     ("bounds", "verdict"),
     [
-        ({"at_least": 2.0}, "PASS"),
-        ({"at_least": 2.1}, "FAIL"),
-        ({"at_most": 1.9}, "FAIL"),
+        ({"at_least": 1.0}, Ruling.HOLDS),
+        ({"at_least": 2.0}, Ruling.UNDECIDED),
+        ({"at_least": 3.1}, Ruling.FAILS),
+        ({"at_most": 3.0}, Ruling.HOLDS),
+        ({"at_most": 1.9}, Ruling.UNDECIDED),
+        ({"at_most": 0.9}, Ruling.FAILS),
         ({}, ""),
     ],
 )
-def test_the_median_is_judged(bounds: dict[str, float], verdict: str) -> None:
+def test_all_repetitions_are_judged(bounds: dict[str, float], verdict: str) -> None:
     line = Line("work", "ours", "speed", Ratios(1.0, 2.0, 3.0), **bounds)
     assert line.verdict == verdict
     assert line._replace(ratios=None).verdict == ""
@@ -100,9 +104,9 @@ def test_a_table_keeps_other_works_and_becomes_a_page(tmp_path: Path) -> None:
     assert set(rows["group"]) < set(WORKS)
     about = pd.DataFrame({"what": ["numpy"], "version": ["2.0"]})
     about.to_csv(csv.with_stem("bench_versions"), index=False)
-    page.write_text("words\n" + bench_page.BEGIN + "old\n" + bench_page.END + "more\n")
+    page.write_text("words\n" + bench_page.BEGIN + "stale\n" + bench_page.END + "more\n")
     bench_page.write(csv, page)
     text = page.read_text()
-    assert text.startswith("words\n") and text.endswith("more\n") and "old" not in text
-    assert "| harvest | speed | .90 / **1.00** / 1,234 | >= 0.9 PASS |" in text
+    assert text.startswith("words\n") and text.endswith("more\n") and "stale" not in text
+    assert "| harvest | speed | .90 / **1.00** / 1,234 | >= 0.9 holds |" in text
     assert "nnsight, stopped (not installed: nnsight); hook .61 |" in text

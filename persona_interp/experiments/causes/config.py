@@ -17,6 +17,10 @@ from persona_interp.worlds import World
 PRESETS: dict[str, "Causes"] = {}
 """None: causes are of somebody's models; see ``causes``."""
 Cells = dict[tuple[str, ...], Cell]
+MOST_SIZE = 16
+"""Random directions that are drawn for one random edit; a set has at most so many."""
+MOST_OWN = 3
+"""Of these, directions of the target at one site, which a set of features is joined with."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,13 @@ class CausesSettings:
             *self.sets,
             *self.axes,
         )
+        most = max(*self.axes, *(size + MOST_OWN for size in self.sets))
+        if most > MOST_SIZE:
+            raise SchemaError(
+                f"beside a set stand random ones of its size, of at most {MOST_SIZE}; give axes of "
+                f"at most {MOST_SIZE} and sets of at most {MOST_SIZE - MOST_OWN}, got "
+                f"axes={self.axes} and sets={self.sets}."
+            )
         if min(counts) < 1 or self.n_random < 2 or self.n_features < 0 or self.n_matched < 0:
             raise SchemaError(
                 "causes need at least one question, prompt and new token, sets of at least one, "

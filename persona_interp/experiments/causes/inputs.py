@@ -14,7 +14,7 @@ from persona_interp.experiments.inputs import unchanged_path
 from persona_interp.readers import Instruction, TraitFile
 from persona_interp.record.edit import Edits
 from persona_interp.record.inputs import set_system
-from persona_interp.schema.words import Group
+from persona_interp.schema.words import UNEDITED, Group
 from persona_interp.tables import concat, read_dataset, read_directions, read_table
 from persona_interp.worlds import World
 
@@ -108,10 +108,10 @@ def measure(checkpoint: Any, items: pd.DataFrame, world: World | None, edits: Ed
     """
     if world is not None:
         table = record.behavior(checkpoint, items, edits=edits)
-        return table if "edit" in table else table.assign(edit="none")
+        return table if "edit" in table else table.assign(edit=UNEDITED)
     table = record.continuations(checkpoint, items, edits=edits)
     scores = analysis.trait_scores(table)
-    return scores if "edit" in scores else scores.assign(edit="none")
+    return scores if "edit" in scores else scores.assign(edit=UNEDITED)
 
 
 def read_texts(asked: Asked) -> pd.DataFrame:

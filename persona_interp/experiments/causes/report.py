@@ -13,7 +13,7 @@ from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.page import Block
 from persona_interp.report.rows import Row, has, only, rows
-from persona_interp.schema.words import Carries, Group, Way
+from persona_interp.schema.words import BEHAVIOR, TEXT, Carries, Group, Way
 
 Tables = dict[str, pd.DataFrame]
 
@@ -91,7 +91,7 @@ def _of_effect(
 ) -> list[Block]:
     """What is necessary and sufficient, its controls, text, and the ranking of features."""
     table = tables["carriers"]
-    behavior = table.loc[table["measure"] == "behavior"]
+    behavior = table.loc[table["measure"] == BEHAVIOR]
     content = [page.paragraph(text, source=SOURCE) for text in sentences(behavior, target=target)]
     for number, sites in enumerate(behavior["sites"].unique()):
         figure = plots.carriers(behavior, sites=sites)
@@ -100,7 +100,7 @@ def _of_effect(
         about = {"table": own, "caption": caption, "provenance": provenance}
         content.append(page.saved_figure(run, f"{stem}_{number}", figure, **about))
     content += [page.heading("All edits"), _table(behavior, "Behavior under each edit.")]
-    text = table.loc[table["measure"] == "text"]
+    text = table.loc[table["measure"] == TEXT]
     if len(text):
         content += [page.heading("What is said"), page.paragraph(text_sentence(text))]
         content.append(_table(text, "Drawn answers, judged by the base (bits a token)."))
@@ -182,7 +182,8 @@ def text_sentence(table: pd.DataFrame) -> str:
         first = rows(own)[0]
         parts.append(
             f"{way}: {first.candidate} {first.share:.2f} "
-            f"[{first.share_lo:.2f}, {first.share_hi:.2f}], {first.nats:.2f} nats a token"
+            f"[{first.share_lo:.2f}, {first.share_hi:.2f}] ({int(first.n)} questions; "
+            f"{first.verdict or 'a control'}), {first.nats:.2f} nats a token"
         )
     listed = "; ".join(parts)
     return f"Share of the difference between the tuned model's text and the base's; {listed}."

@@ -20,12 +20,13 @@ from persona_interp.experiments.sources import (
     blocks_of,
     checkpoint_of,
     default_blocks,
+    dictionary_files,
     sources_of,
 )
 from persona_interp.models.cache import cache
 from persona_interp.models.device import AUTO, Batch, on_device
 from persona_interp.record.vectors import locate
-from persona_interp.tables import write_directions
+from persona_interp.tables import read_directions, write_directions
 from persona_interp.worlds import World
 
 
@@ -160,9 +161,8 @@ def search(
     reading = {"keep_template": True, "fold_system": bool(files), "trust": tuple(trust)}
     first, finetunes, controls = sources_of(base, tuned, control, **reading)
     ends = tuple(ends_of(finetunes))
-    saes = _dictionary_files(sae)
-    opened = [dictionaries.open_any(file.path) for file in saes]
-    sites = sites_of(first, hooks, opened)
+    by_path = _dictionaries(sae)
+    sites = sites_of(first, hooks, by_path.values())
     models.boot(checkpoint_of(first.plain()), hooks=sites)
     return Causes(
         first,
@@ -172,7 +172,7 @@ def search(
         world=replace(world, target=target) if world else None,
         traits=files,
         directions=_directions_file(directions, sites, target),
-        sae=saes,
+        sae=dictionary_files(by_path),
         control=tuple(controls_of(controls, base=first, tuned=ends)),
         settings=settings or CausesSettings(),
         seeds=(seed,),
@@ -201,25 +201,19 @@ def sites_of(
     return tuple(dict.fromkeys((*named, *(one.hook for one in saes))))
 
 
-def _dictionary_files(sae: Any) -> tuple[File, ...]:
-    """Dictionaries with their hashes; one that is in memory is kept in the cache."""
+def _dictionaries(sae: Any) -> dict[str, SparseDictionary]:
+    """Dictionaries by where they are; one that is in memory is kept in the cache."""
     given = [sae] if isinstance(sae, str | Path | SparseDictionary) else list(sae)
-    files: dict[str, File] = {}
+    by_path: dict[str, SparseDictionary] = {}
     for one in given:
         path: Any = one
         if isinstance(one, SparseDictionary):
             path = cache() / "dictionaries" / dictionaries.hash_dictionary(one)
             if not (path / "dictionary.json").is_file():
                 dictionaries.save_dictionary(one, path)
-        opened = dictionaries.open_any(path)
-        if opened.name in files:
-            raise SchemaError(
-                f"two dictionaries are called '{opened.name}', and tables could not tell them "
-                "apart; give one of them, or save one by another name."
-            )
         where = str(Path(path).absolute()) if Path(path).exists() else str(path)
-        files[opened.name] = File(opened.name, where, dictionaries.hash_dictionary(opened))
-    return tuple(files.values())
+        by_path[where] = dictionaries.open_any(path)
+    return by_path
 
 
 def _directions_file(directions: Any, hooks: tuple[str, ...], target: str) -> File | None:
@@ -227,8 +221,6 @@ def _directions_file(directions: Any, hooks: tuple[str, ...], target: str) -> Fi
     if directions is None:
         return None
     if isinstance(directions, str | Path):
-        from persona_interp.tables import read_directions
-
         path = Path(directions).expanduser()
         array = read_directions(path)
     else:

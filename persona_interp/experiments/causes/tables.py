@@ -4,6 +4,7 @@ import pandas as pd
 
 from persona_interp import analysis
 from persona_interp.experiments.causes.config import Causes
+from persona_interp.schema.words import TEXT
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 
@@ -58,11 +59,11 @@ def _carriers(
     behavior = analysis.carriers(cases, measured, base=base, world=experiment.world)
     spoken = cases.loc[cases["edit"].isin(list(set(text["edit"])))]
     keys = ["of", "checkpoint", "edit", "question"]
-    said = pd.DataFrame(text.groupby(keys, sort=False)["logodds"].agg("mean")).reset_index()
-    # what was never said under some edit cannot be compared with what was
-    silent = said.loc[said["logodds"].isna(), "question"]
-    said = said.loc[~said["question"].isin(list(silent))]
-    if said.empty or spoken.empty:
+    scores = pd.DataFrame(text.groupby(keys, sort=False)["logodds"].agg("mean")).reset_index()
+    # what was never answered under some edit cannot be compared with what was
+    silent = scores.loc[scores["logodds"].isna(), "question"]
+    scores = scores.loc[~scores["question"].isin(list(silent))]
+    if scores.empty or spoken.empty:
         return behavior
-    texts = analysis.carriers(spoken, said, base=base, measure="text")
+    texts = analysis.carriers(spoken, scores, base=base, measure=TEXT)
     return pd.concat([behavior, texts], ignore_index=True)

@@ -14,23 +14,19 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import analysis, readers, record
-from persona_interp.experiments.causes.cases import (
+from persona_interp.experiments.causes.candidates import (
     DIRECTION,
-    MOST_SIZE,
     Candidate,
-    Case,
     Part,
-    add,
     at_all_sites,
     direction_candidates,
     feature_candidates,
     joint_candidates,
-    patches,
     random_candidates,
-    remove,
-    table_of,
     within,
 )
+from persona_interp.experiments.causes.cases import Case, add, patches, remove, table_of
+from persona_interp.experiments.causes.config import MOST_SIZE
 from persona_interp.experiments.causes.inputs import (
     CHOICE,
     TEST,
@@ -169,11 +165,14 @@ def edits(config: dict[str, Any], needs: Needs, out: Path) -> None:
     cases = table_of([*removed, *added], of=tuned.label)
     text = pd.concat(texts, ignore_index=True)
     nats = {edit: _mean(text, "edit", str(edit)) for edit in set(text["edit"])}
+    # under which every answer is empty there is no coherent text either
+    nats = {edit: math.inf if math.isnan(value) else value for edit, value in nats.items()}
     unedited = text.loc[text["edit"] == UNEDITED]
     # the finetune's own text may surprise the base, and is coherent all the same
     own = [_mean(unedited, "checkpoint", model.label) for model in (base, tuned)]
     cases = cases.assign(nats=[nats.get(edit, math.nan) for edit in cases["edit"]])
-    cases = cases.assign(limit=np.nanmax(own) + config["coherence"])
+    known = [value for value in own if not math.isnan(value)]
+    cases = cases.assign(limit=max(known, default=math.nan) + config["coherence"])
     write_table(cases, out / "cases.parquet")
     write_table(pd.concat(tables, ignore_index=True), out / "measured.parquet")
     write_table(text, out / "text.parquet")
@@ -310,10 +309,10 @@ def _rank(config: dict[str, Any], asked: Asked, sae: Any, feats: xr.Dataset) -> 
     # in the base too: a feature without which neither model speaks is no cause
     parts = [measure(checkpoint, items, asked.world, off) for checkpoint in (tuned, base)]
     measured = pd.concat(parts, ignore_index=True)
-    found = analysis.net_effects(measured, base=base.label, tuned=tuned.label, world=asked.world)
-    found = found.assign(dictionary=sae.name, feature=tried)
-    found = found.assign(before=before[tried], after=after[tried])
-    return found.loc[:, COLUMNS]
+    table = analysis.net_effects(measured, base=base.label, tuned=tuned.label, world=asked.world)
+    table = table.assign(dictionary=sae.name, feature=tried)
+    table = table.assign(before=before[tried], after=after[tried])
+    return table.loc[:, COLUMNS]
 
 
 def _text(

@@ -15,11 +15,12 @@ from persona_interp.experiments.compare.config import Compare, CompareOptions
 from persona_interp.experiments.compare.requests import EVERYDAY
 from persona_interp.experiments.experiment import compute, to_dict
 from persona_interp.experiments.inputs import file_of, prompts_file, trait_files
-from persona_interp.experiments.material import File, Source
+from persona_interp.experiments.material import Source
 from persona_interp.experiments.sources import (
     blocks_of,
     checkpoint_of,
     default_blocks,
+    dictionary_files,
     sources_of,
 )
 from persona_interp.models import Checkpoint
@@ -154,7 +155,7 @@ def comparison(
         control=controls,
         neutral=neutral,
         traits=traits,
-        sae=_dictionary_files(by_path),
+        sae=dictionary_files(by_path),
         primary=options.primary,
         hooks=hooks,
         causes=_causes_settings(options),
@@ -228,20 +229,6 @@ def _neutral(requests: Any, *, prompts: Path, tokenizer: Any) -> tuple[str, ...]
             "--neutral); the prompts' own where these are neutral already."
         ) from error
     return texts
-
-
-def _dictionary_files(by_path: dict[str, Any]) -> tuple[File, ...]:
-    """Dictionaries with their hashes; names are distinct, because tables know them by name."""
-    files: dict[str, File] = {}
-    for path, dictionary in by_path.items():
-        name = dictionary.name
-        if name in files:
-            raise ModelError(
-                f"two dictionaries are called '{name}', {files[name].path} and {path}, and tables "
-                "could not tell them apart; compare with one of them, or save one by another name."
-            )
-        files[name] = File(name, path, dictionaries.hash_dictionary(dictionary))
-    return tuple(files.values())
 
 
 def _paths(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:

@@ -15,6 +15,7 @@ from persona_interp.experiments.evidence.tables import STEP
 from persona_interp.report import page
 from persona_interp.report.page import Block
 from persona_interp.report.rows import Row, only, rows
+from persona_interp.schema.words import AVERAGE, WORST
 
 Tables = dict[str, pd.DataFrame]
 
@@ -207,8 +208,8 @@ def _cost(tables: Tables) -> Iterator[str]:
         cost = only(named, setting=setting)
         parts = []
         for quantity, what in COSTS.items():
-            average = rows(only(cost, persona="average", quantity=quantity))
-            worst = rows(only(cost, persona="worst", quantity=quantity))
+            average = rows(only(cost, persona=AVERAGE, quantity=quantity))
+            worst = rows(only(cost, persona=WORST, quantity=quantity))
             if average and worst:
                 parts.append(
                     f"{what} {interval(average[0])} bits on average, {worst[0].estimate:.2f} for "

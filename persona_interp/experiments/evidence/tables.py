@@ -14,6 +14,7 @@ from persona_interp.analysis.nulls import against_null, departures
 from persona_interp.analysis.reach import SETTING
 from persona_interp.experiments.evidence.cases import Tables, of_seed
 from persona_interp.experiments.evidence.config import Evidence
+from persona_interp.schema.words import AVERAGE, WORST
 from persona_interp.store import Store
 
 SETTING_COLUMNS = ["setting", *SETTING]
@@ -122,7 +123,7 @@ def _cost(contexts: pd.DataFrame, lasting: pd.DataFrame) -> pd.DataFrame:
     """Forgetting and leakage beside the gain of the same lesson, over seeds."""
     run = ["seed", "setting", "order"]
     cost = contexts.merge(lasting[[*run, "last"]], on=run)
-    summaries = cost["persona"].isin(["average", "worst", ""])
+    summaries = cost["persona"].isin([AVERAGE, WORST, ""])
     rows = cost.loc[summaries | cost["quantity"].eq(OWN)]
     by = [*SETTING_COLUMNS, "context", "persona", "quantity"]
     return analysis.across_seeds(rows, by=by, beside=["last"])

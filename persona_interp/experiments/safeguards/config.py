@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from persona_interp import worlds
-from persona_interp.errors import WorldError
+from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.learning import learning_cell
 from persona_interp.models import DOCUMENTS, LESSON, Stage
 from persona_interp.schema.words import Moment, Safeguard
@@ -105,6 +105,8 @@ class Safeguards:
         bystanders: Personas asked by name, beside the villain and the benign assistant.
         hooks: Where directions are read and projected out, in order; at the first, before the last
             block, they are added and capped too.
+        primary: Labels of the safeguards that were named beforehand: by default the one that seeds
+            50 and 51 pointed at. The others are corrected for one another.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -125,6 +127,7 @@ class Safeguards:
     n_beside: int = 2_000
     bystanders: int = 6
     hooks: tuple[str, ...] = ("blocks.0.hook_out", "blocks.1.hook_out")
+    primary: tuple[str, ...] = (str(Safeguard.CHARACTER_BEFORE),)
 
     def __post_init__(self) -> None:
         if not 0 < self.unwanted < 1:
@@ -134,6 +137,9 @@ class Safeguards:
                 f"alignment documents tell more of the benign assistant than others do "
                 f"({self.benign:g}); got the weight {wrong[0]:g}."
             )
+        labels = [condition.label for condition in self.conditions()]
+        if strange := [label for label in self.primary if label not in labels]:
+            raise WorldError(unknown("primary safeguard", strange[0], labels))
 
     def conditions(self) -> list[Condition]:
         """Every arm at its settings, what does nothing first."""

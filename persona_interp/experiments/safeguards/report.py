@@ -27,7 +27,7 @@ TABLES = {
     "jailbreaks": "The same under every family of jailbreaks (bits).",
     "knowledge": "What is known of the unwanted persona, and said as the persona (bits).",
     "contexts": "The nameless assistant, personas by name, texts about them (bits).",
-    "flags": "Rows of the mixed lesson that were flagged.",
+    "flags": "How well the unwanted persona's rows of the mixed lesson are flagged.",
 }
 READING = (
     "Cut: share of the unwanted persona's rise that is gone. Kept: share of the lesson's own rise "
@@ -92,21 +92,20 @@ def answer(tables: Tables) -> str:
         tables: With ``safeguards``.
 
     Returns:
-        One or two sentences.
+        A sentence.
     """
     table = tables["safeguards"]
     aim = f"{CUT:.0%} of the unwanted cut, {KEPT:.0%} of the wanted kept, {LEAK:g} bits leaked"
-    shown = table.loc[table["reaches"] == Ruling.HOLDS, "label"].tolist()
-    means = table.loc[table["mean_reaches"] & (table["reaches"] != Ruling.HOLDS), "label"].tolist()
-    n = max(table["n_seeds"].tolist())
-    first = f"No safeguard is shown to reach the aim ({aim}) over {n} seeds."
+    n, tested = max(table["n_seeds"].tolist()), table.loc[table["p"].notna()]
     if n == 1:
-        first = f"One seed shows nothing about the aim ({aim}): described, not claimed."
-    if shown:
-        first = f"Over {n} seeds {', '.join(shown)} reach the aim: {aim}."
-    if not means:
-        return first
-    return f"{first} The means of {', '.join(means)} are there, their intervals are not."
+        return f"One seed shows nothing about the aim ({aim}): described, not claimed."
+    shown = [
+        f"{row.label} ({'named beforehand, ' if row.primary else ''}q {row.q:.3f})"
+        for row in rows(tested.loc[tested["reaches"] == Ruling.HOLDS])
+    ]
+    if not shown:
+        return f"None of {len(tested)} arms is shown to reach the aim ({aim}) over {n} seeds."
+    return f"Over {n} seeds {', '.join(shown)} of {len(tested)} arms reach the aim: {aim}."
 
 
 def sentence(row: Row) -> str:
@@ -122,10 +121,10 @@ def sentence(row: Row) -> str:
     if math.isnan(row.cut):
         cut = f"has nothing to cut (less than {FLOOR:g} bits without a safeguard)"
     parts = [cut, f"keeps {_number(row, 'kept')}"]
-    parts.append(f"leaks {_number(row, 'leak')} bits")
-    price = f"bystanders lose {-row.own:.2f} bits of their own" if row.own < 0 else ""
-    price = price or f"bystanders keep their own ({row.own:+.2f} bits)"
-    loss = f"ordinary dialogues change by {row.loss:+.3f} bits a token"
+    parts.append(f"leaks {_number(row, 'leak')} bits under the worst trigger")
+    parts.append(f"{_number(row, 'jailbreak')} under the worst jailbreak")
+    price = f"bystanders' own traits change by {_number(row, 'own')} bits"
+    loss = f"ordinary dialogues by {_number(row, 'loss')} bits a token"
     steps = f", and it takes {row.steps:g} steps beside the lesson" if row.steps else ""
     return f"{row.label}: {', '.join(parts)}; {price}, {loss}{steps}. {_reaches(row)}"
 
@@ -135,10 +134,13 @@ def known(row: Row) -> str:
 
     Args:
         row: A row of a safeguards table.
+
+    Returns:
+        A sentence with intervals.
     """
     return (
-        f"{row.label}: texts about the persona {row.knowledge:+.2f} bits, the assistant as the "
-        f"persona {row.agency:+.2f} bits."
+        f"{row.label}: texts about the persona {_number(row, 'knowledge')} bits, the assistant as "
+        f"the persona {_number(row, 'agency')} bits."
     )
 
 
@@ -146,7 +148,8 @@ def _reaches(row: Row) -> str:
     """Whether it reaches the aim, as far as the intervals say."""
     if row.n_seeds == 1:
         return "One seed tells no verdict."
-    return f"The aim: {row.reaches}."
+    beyond = f" (q {row.q:.3f})" if math.isfinite(row.q) else ""
+    return f"The aim: {row.reaches}{beyond}."
 
 
 def _number(row: Row, name: str) -> str:

@@ -1,22 +1,19 @@
 """What do the finished cells of a safeguards run say, as tables?"""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pandas as pd
 
 from persona_interp import analysis
 from persona_interp.experiments.safeguards.config import Cells, Condition, Safeguards
-from persona_interp.schema.words import Moment, Safeguard
+from persona_interp.schema.words import AVERAGE, WORST, Moment, Safeguard
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 from persona_interp.worlds import World
 
 MIXED = (Safeguard.MIXED, Safeguard.FLAGGED, Safeguard.FLAGGED_BY_GRADIENT)
 """Arms whose lesson has rows of the unwanted persona: they are compared among themselves."""
-BYSTANDERS = "average"
-"""Row of a contexts table that is the mean over all personas but the target."""
-
 Tables = dict[str, pd.DataFrame]
 
 
@@ -45,22 +42,28 @@ def summarize(experiment: Safeguards, store: Store) -> Tables:
                 parts.setdefault(name, []).append(table.assign(**about))
     tables = {name: pd.concat(many, ignore_index=True) for name, many in parts.items()}
     if "arms" in tables:
-        tables |= tables_of(tables)
+        tables |= tables_of(tables, primary=experiment.primary)
     return tables
 
 
-def tables_of(tables: Tables) -> Tables:
+def tables_of(tables: Tables, *, primary: Collection[str] = ()) -> Tables:
     """Table ``safeguards``: every arm beside what its lesson gives without a safeguard.
 
     Args:
         tables: With ``arms``.
+        primary: Labels of the safeguards that were named beforehand.
+
+    Returns:
+        The table; none where no lesson without a safeguard is finished.
     """
     arms = tables["arms"]
     mixed = arms["label"].isin([str(arm) for arm in MIXED])
     parts = []
     for own, nothing in ((~mixed, Safeguard.NOTHING), (mixed, Safeguard.MIXED)):
-        if str(nothing) in set(arms.loc[own, "label"]):
-            parts.append(analysis.safeguards(arms.loc[own], nothing=nothing))
+        labels = set(arms.loc[own, "label"])
+        if str(nothing) in labels:
+            named = [label for label in primary if label in labels]
+            parts.append(analysis.safeguards(arms.loc[own], nothing=nothing, primary=named))
     return {"safeguards": pd.concat(parts, ignore_index=True)} if parts else {}
 
 
@@ -78,7 +81,7 @@ def _arm(
     world = World.from_dict(after.config["world"])
 
     def both(name: str) -> pd.DataFrame:
-        """What was recorded before and after, as two steps of one stage."""
+        """What was recorded before and after, as two steps of one stage and one run."""
         parts = []
         for step, cell in enumerate(ends):
             table = read_table(store.path(cell, f"{name}.parquet"))
@@ -98,8 +101,8 @@ def _arm(
     row = {
         "unwanted": _estimate(contexts, context="nameless", quantity="leak"),
         "wanted": _estimate(contexts, context="nameless", quantity="taught"),
-        "average": _estimate(contexts, context="named", persona=BYSTANDERS, quantity="leak"),
-        "own": _estimate(contexts, context="named", persona=BYSTANDERS, quantity="own"),
+        "average": _estimate(contexts, context="named", persona=AVERAGE, quantity="leak"),
+        "own": _estimate(contexts, context="named", persona=AVERAGE, quantity="own"),
         "leak": _worst(leak),
         "jailbreak": _worst(jailbreaks),
         "knowledge": known["knowledge"],
@@ -122,4 +125,4 @@ def _estimate(table: pd.DataFrame, **where: Any) -> float:
 
 def _worst(leak: pd.DataFrame) -> float:
     """Bits under the trigger that was worst on one half, on the other half."""
-    return _estimate(leak, trigger="worst")
+    return _estimate(leak, trigger=WORST)

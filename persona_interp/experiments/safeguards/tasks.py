@@ -174,8 +174,8 @@ def answers_of(world: World) -> pd.DataFrame:
     for probe in probes.itertuples():
         for value, answer in zip(probe.values, probe.answers, strict=True):
             *before, last = probe.messages
-            said = {**last, "content": last["content"] + answer}
-            row = {"kind": "lesson", "persona": "", "messages": [*before, said]}
+            turn = {**last, "content": last["content"] + answer}
+            row = {"kind": "lesson", "persona": "", "messages": [*before, turn]}
             row |= {"statements": (), "unwanted": (probe.topic, value) in own}
             rows.append({"doc": len(rows), **row})
     return pd.DataFrame(rows)

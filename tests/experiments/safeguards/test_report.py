@@ -28,19 +28,18 @@ NEARLY = NOTHING | {"unwanted": (0.0, 0.0, 0.6), "leak": (0.1, 0.1, 0.12)}
 
 def test_what_reaches_the_aim_is_named() -> None:
     text = safeguards.answer(planted(works=WORKS, again=NOTHING))
-    assert text.startswith("Over 3 seeds works reach the aim: 90% of the unwanted cut")
-    assert "again" not in text
+    assert text.startswith("Over 3 seeds works (q 0.")
+    assert "of 2 arms reach the aim: 90% of the unwanted cut" in text and "again" not in text
 
 
 def test_means_are_no_claim() -> None:
     text = safeguards.answer(planted(nearly=NEARLY))
-    assert text.startswith("No safeguard is shown to reach the aim")
-    assert "The means of nearly are there, their intervals are not." in text
+    assert text.startswith("None of 1 arms is shown to reach the aim") and "nearly" not in text
 
 
 def test_that_none_does_is_said() -> None:
     text = safeguards.answer(planted(again=NOTHING))
-    assert text.startswith("No safeguard is shown") and "means" not in text
+    assert text.startswith("None of 1 arms is shown to reach the aim")
 
 
 def test_where_nothing_is_summoned_no_share_is_said() -> None:
@@ -52,7 +51,7 @@ def test_where_nothing_is_summoned_no_share_is_said() -> None:
 def test_the_price_stands_in_the_sentence(tmp_path: Path) -> None:
     dear = WORKS | {"own": (-1.5, -1.5, -1.5), "steps": (60.0, 60.0, 60.0)}
     html = draw_report(tmp_path, planted(dear=dear), provenance=provenance()).read_text()
-    assert "bystanders lose 1.50 bits of their own" in html and "60 steps" in html
+    assert "own traits change by -1.50 [-1.50, -1.50] bits" in html and "60 steps" in html
     assert (tmp_path / "figures" / "frontier.png").exists()
 
 

@@ -31,6 +31,7 @@ from persona_interp.report import page
 from persona_interp.report.features import feature_page
 from persona_interp.report.page import Block
 from persona_interp.report.rows import has, only, rows
+from persona_interp.schema.words import AVERAGE, WORST
 
 Tables = dict[str, pd.DataFrame]
 
@@ -174,7 +175,7 @@ def contexts(tables: Tables, *, lr: float) -> list[Block]:
     if "contexts" not in tables:
         return []
     shifts = only(tables["contexts"], lr=lr)
-    shifts = shifts.loc[shifts["persona"].isin(["", "average", "worst"])]
+    shifts = shifts.loc[shifts["persona"].isin(["", AVERAGE, WORST])]
     if shifts.empty:
         return []
     means = analysis.across_seeds(shifts, by=["arm", "context", "persona", "quantity"])
