@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from persona_interp.tables import IDS
+
 BEGIN, END = "<!-- bench -->\n", "<!-- end of bench -->\n"
 OURS = "ours, "
 
@@ -19,7 +21,9 @@ def write(table: Path, page: Path) -> None:
     if not mark or not end:
         raise SystemExit(f"{page} lacks the marks {BEGIN.strip()} and {END.strip()}")
     versions = pd.read_csv(table.with_stem(f"{table.stem}_versions"), keep_default_na=False)
-    text = markdown(pd.read_csv(table, keep_default_na=False)) + "\n\n" + sentence(versions)
+    text = (
+        markdown(pd.read_csv(table, dtype=IDS, keep_default_na=False)) + "\n\n" + sentence(versions)
+    )
     page.write_text(f"{before}{mark}\n{text}\n\n{end}{after}")
 
 

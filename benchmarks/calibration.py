@@ -28,6 +28,7 @@ from tqdm import tqdm
 from calibration_page import provenance, write_docs
 from persona_interp.report.provenance import revision
 from persona_interp.schema.words import Calibration
+from persona_interp.tables import IDS
 from rows.row import Bounds, Outcome, Quantity, Row, judge, share_interval
 
 HERE = Path(__file__).parent
@@ -187,7 +188,7 @@ def main() -> int:
     print(source)
     print(f"{core_minutes():.0f} core-minutes")
     if STORED.exists():
-        print(beside(changed(table, pd.read_csv(STORED))))
+        print(beside(changed(table, pd.read_csv(STORED, dtype=IDS))))
     table = table.round(4).assign(seed=args.seed, commit=revision())
     if args.table:
         table = with_others(table, args.table)
@@ -200,7 +201,7 @@ def main() -> int:
 def with_others(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """A table with the stored lines that were not simulated anew, in the order of the rows."""
     if path.exists():
-        stored = pd.read_csv(path).fillna({"bound": ""})
+        stored = pd.read_csv(path, dtype=IDS).fillna({"bound": ""})
         table = pd.concat([table, stored]).drop_duplicates(["estimator", "setting", "quantity"])
     places = {row.name: place for place, row in enumerate(all_rows())}
     names = table["estimator"] + ": " + table["setting"]

@@ -6,6 +6,7 @@ import pandas as pd
 
 from claim import Claim
 from persona_interp.report.provenance import revision
+from persona_interp.tables import IDS
 from trial import Trial
 
 KEY = ["group", "seeds", "world"]
@@ -36,7 +37,7 @@ def table(claims: dict[str, list[Claim]], trial: Trial) -> pd.DataFrame:
 def store(new: pd.DataFrame, path: Path) -> None:
     """Write a table; rows of other groups, seeds or worlds that the file holds stay."""
     if path.exists():
-        old = pd.read_csv(path, dtype={"seeds": str}, keep_default_na=False)
+        old = pd.read_csv(path, dtype={**IDS, "seeds": str}, keep_default_na=False)
         mine = set(new[KEY].itertuples(index=False, name=None))
         kept = [key not in mine for key in old[KEY].itertuples(index=False, name=None)]
         new = pd.concat([old.loc[kept], new.astype(object)], ignore_index=True)

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from persona_interp.report.provenance import revision
+from persona_interp.tables import IDS
 
 KEY = ["condition", "seed", "method"]
 COLUMNS = [*KEY, "measure", "estimate", "lo", "hi", "n", "commit"]
@@ -33,7 +34,9 @@ class Table:
     def __init__(self, path: Path) -> None:
         """Open what is there already."""
         self.path = path
-        self.rows = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=pd.Index(COLUMNS))
+        self.rows = pd.DataFrame(columns=pd.Index(COLUMNS))
+        if path.exists():
+            self.rows = pd.read_csv(path, dtype=IDS)
 
     def of(self, condition: str, seed: int, method: str) -> dict[str, float]:
         """Estimates of a method by measure; empty where it has not run."""

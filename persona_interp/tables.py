@@ -30,6 +30,8 @@ FREE_CELLS = 1_000_000
 """A table may always have so many cells; above it, see ``MOST_UNPACKED``."""
 MOST_HEADER, MOST_COLUMNS = 2**26, 2**20
 """Most bytes of a text in a parquet header, and most entries of a list in it."""
+IDS = {"commit": str, "cell": str, "sha256": str}
+"""Columns of a CSV that name something in hexadecimal: 024e174 is a commit, not a large number."""
 BATCH = 1024
 """Rows unpacked at once."""
 VERIFY = "`persona-interp verify RUN` names corrupt files of a run."
@@ -237,7 +239,7 @@ def read_csv(path: Path | str, *, texts: Iterable[str] = ()) -> pd.DataFrame:
             none.
 
     Returns:
-        The table; an empty cell is a text, NaN a number.
+        The table; an empty cell is a text, NaN a number, and a column of ``IDS`` is texts.
 
     Raises:
         StoreError: It cannot be read.
@@ -250,7 +252,7 @@ def read_csv(path: Path | str, *, texts: Iterable[str] = ()) -> pd.DataFrame:
             keep_default_na=False,
             na_values=["NaN", "nan"],
             index_col=False,
-            converters=dict.fromkeys(texts, str),
+            converters=IDS | dict.fromkeys(texts, str),
         )
 
 

@@ -171,6 +171,12 @@ def test_rows_of_others_are_plain_and_without_their_index(tmp_path: Path) -> Non
         read_rows(write_table(table.iloc[:0], tmp_path / "e.parquet"))
 
 
+def test_a_commit_of_digits_is_no_number(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("commit,n\n024e174,1\n0012345,2\n")
+    table = read_csv(tmp_path / "t.csv")
+    assert table["commit"].tolist() == ["024e174", "0012345"] and table["n"].tolist() == [1, 2]
+
+
 @pytest.mark.parametrize("data", [b"", b"a,b\n1,2,3\n1,2,3,4\n", b"a\n\xff\n", b'a\n"b\n'])
 def test_a_csv_that_is_none_is_a_store_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "t.csv").write_bytes(data)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+import recovery_table
 from persona_interp.dictionaries.planted import Planted, plant
 from persona_interp.schema.words import Status
 from planted.copula import copula
@@ -108,7 +109,11 @@ def test_a_minimal_pair_finds_what_is_there(planted: Planted) -> None:
     assert ((pairs.features["cosine"] > 0.95) == there).all()
 
 
-def test_what_the_table_holds_is_not_computed_again(planted: Planted, tmp_path: Path) -> None:
+@pytest.mark.parametrize("commit", ["7eb9de9", "024e174", "0012345"])
+def test_what_the_table_holds_is_not_computed_again(
+    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str
+) -> None:
+    monkeypatch.setattr(recovery_table, "revision", lambda: commit)
     drawn = []
 
     def draw() -> Planted:
