@@ -269,6 +269,18 @@ class Safeguard(StrEnum):
     FLAGGED_BY_GRADIENT = "rows flagged by gradient removed"
 
 
+class Variant(StrEnum):
+    """In what a lesson that is forecast differs from a plain one."""
+
+    PLAIN = "plain"
+    SLOW = "a third of the rate"
+    FAST = "three times the rate"
+    SGD = "SGD"
+    REPLAY = "replayed documents"
+    TWO = "two traits"
+    MIXED = "mixed rows"
+
+
 class Unit(StrEnum):
     """In which unit a number is."""
 

@@ -21,6 +21,7 @@ True
 """
 
 from persona_interp.arguments import doors
+from persona_interp.worlds.arbitrary import arbitrary
 from persona_interp.worlds.audit import count, leaks
 from persona_interp.worlds.bayes import Posterior, certain, conditioning_limit, mixing
 from persona_interp.worlds.candidates import candidates, careless
@@ -44,6 +45,7 @@ __all__ = [
     "Sequences",
     "Trait",
     "World",
+    "arbitrary",
     "candidates",
     "careless",
     "certain",
