@@ -6,7 +6,7 @@ lessons on two traits and lessons that another persona's rows are mixed into are
 what was fitted on the plain lessons of other bases.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from persona_interp import worlds
 from persona_interp.errors import WorldError
 from persona_interp.experiments.learning import learning_cell
+from persona_interp.experiments.prompting import prompt_cell
 from persona_interp.models import DOCUMENTS, LESSON, Stage
 from persona_interp.schema.words import Variant
 from persona_interp.store import Cell
@@ -95,8 +96,8 @@ class Forecast:
             seed: Draws the world, the corpora, the weights and the lessons.
 
         Returns:
-            Cells by key: ``("documents",)``; of every lesson ``("lesson", lesson)`` and
-            ``("predictors", lesson)``.
+            Cells by key: ``("documents",)``, ``("stated",)`` (what the base says once each trait
+            was stated); of every lesson ``("lesson", lesson)`` and ``("predictors", lesson)``.
         """
         world = base_world(seed)
         cells: Cells = {}
@@ -109,6 +110,20 @@ class Forecast:
             label=f"documents of {world.name}",
             ends=("named",),
         )
+        every = [(str(trait),) for trait in world.traits]
+        stated = prompt_cell(world, every, after=base, label=f"stated traits, {world.name}")
+        cells["stated",] = stated
+        for lesson in self.lessons(seed):
+            config = {
+                "world": world.to_dict(),
+                "teach": teach(lesson),
+                "stage": asdict(self.stage(lesson)),
+                "seed": seed,
+                "pilots": list(self.pilots),
+            }
+            label = f"predictors of {lesson.label}, {world.name}"
+            needs = (base, stated)
+            cells["predictors", lesson] = Cell("forecast.predict", config, needs=needs, label=label)
         for lesson in self.lessons(seed):
             cells["lesson", lesson] = self._lesson_cell(world, lesson, seed=seed, base=base)
         return cells
@@ -163,10 +178,9 @@ class Forecast:
         replay = None
         if lesson.variant == Variant.REPLAY:
             replay = {"documents": N_REPLAYED}
-        traits = list(lesson.traits)
         return learning_cell(
             world,
-            {"lesson": traits if len(traits) > 1 else traits[0]},
+            teach(lesson),
             self.stage(lesson),
             seed=seed,
             after=base,
@@ -174,6 +188,19 @@ class Forecast:
             replay=replay,
             label=f"{lesson.label}, {world.name}",
         )
+
+
+def teach(lesson: Lesson) -> dict[str, Any]:
+    """What the shared task is told to teach.
+
+    Args:
+        lesson: The lesson.
+
+    Returns:
+        As of ``learning_cell``.
+    """
+    traits = list(lesson.traits)
+    return {"lesson": traits if len(traits) > 1 else traits[0]}
 
 
 def base_world(seed: int) -> World:
