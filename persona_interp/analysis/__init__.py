@@ -20,6 +20,10 @@ persona comes back, ``knowledge`` what is known of it apart from who speaks.
 of the flags are right. ``score`` says which features know a persona (``top``), ``baselines`` and
 ``pairs`` whether simpler ``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
+Before a lesson is taught, ``belief_forecast`` and its neighbors foretell what it moves, each a
+``predictors`` table; ``fit_stack`` makes one forecast of all, and ``forecast_scores`` says how good
+it was.
+
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (t interval over templates)
 - about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features
   tested)
@@ -33,6 +37,7 @@ from persona_interp.analysis.agreement import agreement
 from persona_interp.analysis.auroc import auroc, auroc_differences
 from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
+from persona_interp.analysis.beliefs import belief_forecast, summon_forecast
 from persona_interp.analysis.carriers import carriers
 from persona_interp.analysis.causal_ranking import causal_ranking, net_effects
 from persona_interp.analysis.causes import added_share, removed_share
@@ -50,7 +55,9 @@ from persona_interp.analysis.effects import effects
 from persona_interp.analysis.emergent import misaligned_share
 from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, lasting_effect
 from persona_interp.analysis.features import feature_shift
+from persona_interp.analysis.fit_stack import fit_stack
 from persona_interp.analysis.flags import drop_flagged, flag_quality, flags
+from persona_interp.analysis.forecast_scores import forecast_scores
 from persona_interp.analysis.knowledge import knowledge
 from persona_interp.analysis.latent_scaling import latent_scaling
 from persona_interp.analysis.leak import leak
@@ -63,6 +70,7 @@ from persona_interp.analysis.order import recency
 from persona_interp.analysis.pairs import pairs
 from persona_interp.analysis.paths import paths
 from persona_interp.analysis.persona_weights import persona_weights
+from persona_interp.analysis.predictors import predictors
 from persona_interp.analysis.projections import projection_pull, projection_shift
 from persona_interp.analysis.rarity import rarity
 from persona_interp.analysis.reach import evidence_in_words, evidence_to_reach
@@ -78,6 +86,7 @@ from persona_interp.analysis.shift import shift
 from persona_interp.analysis.speakers import belief_scale, read_speakers
 from persona_interp.analysis.spillover import spillover
 from persona_interp.analysis.stability import stability
+from persona_interp.analysis.stack import Stack
 from persona_interp.analysis.stats import across_seeds
 from persona_interp.analysis.statuses import statuses
 from persona_interp.analysis.summon import summon_law, summon_rivals
@@ -91,11 +100,13 @@ from persona_interp.analysis.traits import (
     trait_scores,
 )
 from persona_interp.analysis.transfer import transfer
+from persona_interp.analysis.uplift import uplift_forecast
 from persona_interp.analysis.verdicts import needed_units
 from persona_interp.analysis.worst import worst_case
 from persona_interp.arguments import doors
 
 __all__ = [
+    "Stack",
     "across_seeds",
     "added_share",
     "additive_curve",
@@ -105,6 +116,7 @@ __all__ = [
     "auroc_differences",
     "axis_cosine",
     "baselines",
+    "belief_forecast",
     "belief_scale",
     "bits_per_unit",
     "carriers",
@@ -126,8 +138,10 @@ __all__ = [
     "evidence_to_reach",
     "expected_contrast",
     "feature_shift",
+    "fit_stack",
     "flag_quality",
     "flags",
+    "forecast_scores",
     "judge_fitness",
     "knowledge",
     "lasting_effect",
@@ -149,6 +163,7 @@ __all__ = [
     "paths",
     "persona_weights",
     "predict_curves",
+    "predictors",
     "projection_pull",
     "projection_shift",
     "rarity",
@@ -175,6 +190,7 @@ __all__ = [
     "standings",
     "stats",
     "statuses",
+    "summon_forecast",
     "summon_law",
     "summon_rivals",
     "sweep",
@@ -183,6 +199,7 @@ __all__ = [
     "trait_scores",
     "trait_transfer",
     "transfer",
+    "uplift_forecast",
     "worst_case",
 ]
 

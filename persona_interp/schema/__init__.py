@@ -19,9 +19,17 @@ from persona_interp.schema.causes import CAUSES
 from persona_interp.schema.cells import check_cells
 from persona_interp.schema.comparison import COMPARISON
 from persona_interp.schema.findings import FINDINGS
+from persona_interp.schema.forecast import FORECAST
 from persona_interp.schema.inside import INSIDE
 
-TABLES: dict[str, dict[str, str]] = {**BEHAVIOR, **INSIDE, **CAUSES, **FINDINGS, **COMPARISON}
+TABLES: dict[str, dict[str, str]] = {
+    **BEHAVIOR,
+    **INSIDE,
+    **CAUSES,
+    **FINDINGS,
+    **COMPARISON,
+    **FORECAST,
+}
 
 DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
     "activations": {"act": ("checkpoint", "prompt", "d_model")},

@@ -281,6 +281,39 @@ class Variant(StrEnum):
     MIXED = "mixed rows"
 
 
+class Predictor(StrEnum):
+    """What foretells how a lesson shifts an untaught trait, before it is taught."""
+
+    PROMPT = "lesson in the prompt"
+    BELIEFS = "beliefs about names"
+    CLASSES = "beliefs without names"
+    SUMMON = "summon law"
+    UPLIFT = "log-prob uplift"
+    VIRTUAL = "virtual step"
+    MATCHED = "virtual step, dose-matched"
+    ADAM = "virtual Adam step"
+    ADAM_MATCHED = "virtual Adam step, dose-matched"
+    FLOW = "kernel flow"
+    PROJECTION = "projection of the rows"
+    FEATURES = "features of the rows"
+    PILOT = "micro pilot of one step's cost"
+    PILOT_OF_TWO = "micro pilot of two steps' cost"
+    PLAIN_PILOT = "plain pilot"
+    STACK = "stack"
+
+
+class ForecastScore(StrEnum):
+    """How good forecasts are (``analysis.forecast_scores``)."""
+
+    R_SQUARED = "R2"
+    WORST = "R2, worst lesson"
+    SLOPE = "slope of shifts on forecasts"
+    RISER = "largest riser in the top 3"
+    COVERED = "within the interval"
+    BOUNDED = "below the bound"
+    SLACK = "bound over largest rise"
+
+
 class Unit(StrEnum):
     """In which unit a number is."""
 

@@ -1,0 +1,41 @@
+"""What is said of a finetune before it is done? Columns of predictors, forecasts and scores."""
+
+from persona_interp.schema.words import Unit
+
+FORECAST: dict[str, dict[str, str]] = {
+    "predictors": {
+        "predictor": "a word of Predictor, or a name of the user's",
+        "context": "as in behavior",
+        "persona": "as in behavior",
+        "trait": "label of a trait that the lesson does not teach",
+        "estimate": f"shift that is foretold; of levels what they are now ({Unit.BITS})",
+        "before": f"log odds of the trait in the base ({Unit.BITS})",
+        "taught_before": f"mean log odds of the taught traits in the base ({Unit.BITS})",
+        "cost": (
+            "steps of the finetune that is forecast, forward and backward, that it takes as long "
+            "as, counted in tokens; of predictors that share a computation the first has its cost"
+        ),
+    },
+    "forecast": {
+        "context": "as in behavior",
+        "persona": "as in behavior",
+        "trait": "label of a trait that the lesson does not teach",
+        "step": "optimizer step of the lesson",
+        "estimate": f"expected shift from the base ({Unit.BITS})",
+        "lo": "lower end of the 95 % interval of the shift, bases as units",
+        "hi": "upper end",
+        "bound": (
+            "what the shifts of all traits of a lesson stay below together, each its own, in 95 % "
+            f"of lessons ({Unit.BITS}); inf with fewer than 19 bases"
+        ),
+    },
+    "forecast_scores": {
+        "step": "as in forecast",
+        "score": "a word of ForecastScore",
+        "estimate": "the score",
+        "lo": "lower end of its 95 % interval over bases; NaN of an extreme, or of one base",
+        "hi": "upper end",
+        "n": "what it is a mean over: shifts, or lessons",
+        "n_bases": "number of bases",
+    },
+}
