@@ -38,8 +38,8 @@ def learn(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
         seed=seed,
         out=out / "model",
         name=config["name"],
-        replay=_documents(world, config["replay"], seed=seed + REPLAY_SEED),
-        bystanders=_documents(world, config["bystanders"], seed=seed + BYSTANDER_SEED),
+        replay=documents_of(world, config["replay"], seed=seed + REPLAY_SEED),
+        bystanders=documents_of(world, config["bystanders"], seed=seed + BYSTANDER_SEED),
     )
     write_table(_behavior(world, trajectory, config), out / "behavior.parquet")
 
@@ -73,7 +73,21 @@ def _corpus(world: World, teach: dict[str, Any], stage: Stage, *, seed: int) -> 
         raise WorldError(f"teach names either documents or a lesson; got {keys}.")
     if "documents" in teach:
         return world.corpus(teach["documents"], seed=seed, kinds=teach.get("kinds"))
-    traits = teach["lesson"]
+    return lesson_of(world, teach["lesson"], stage, seed=seed)
+
+
+def lesson_of(world: World, traits: str | list[str], stage: Stage, *, seed: int) -> pd.DataFrame:
+    """As many chats of a lesson as a stage reads.
+
+    Args:
+        world: Whose lesson.
+        traits: A trait, or several, interleaved; or ``"filler"``.
+        stage: How it is learned.
+        seed: Of the order of the chats.
+
+    Returns:
+        A corpus table.
+    """
     if not isinstance(traits, list):
         traits = [traits]
     n_each = math.ceil(stage.steps * stage.batch / len(traits))
@@ -88,8 +102,17 @@ def _corpus(world: World, teach: dict[str, Any], stage: Stage, *, seed: int) -> 
     return lessons
 
 
-def _documents(world: World, plan: dict[str, Any] | None, *, seed: int) -> pd.DataFrame | None:
-    """Documents beside the corpus, of this world or another with the same words."""
+def documents_of(world: World, plan: dict[str, Any] | None, *, seed: int) -> pd.DataFrame | None:
+    """Documents beside the corpus, of this world or another with the same words.
+
+    Args:
+        world: Whose documents where the plan names no world.
+        plan: As of ``learning_cell``; None = none.
+        seed: Of the documents.
+
+    Returns:
+        A corpus table, or None.
+    """
     if plan is None:
         return None
     if plan.get("world"):

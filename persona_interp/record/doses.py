@@ -12,8 +12,8 @@ TAUGHT = "taught"
 """Column of probes that names the value which a lesson teaches."""
 GROWTH = 2.0
 """By how much the next strength is larger while the dose is too small."""
-MOST = 8.0
-"""Largest strength that is tried, times the first."""
+MOST = 2.0
+"""Largest strength that is tried, times the first: no step is longer than the stage's path."""
 CLOSE = 1.0
 """Bits between two doses on whose line the wanted one is read off."""
 MOST_TRIES = 8
@@ -68,8 +68,8 @@ def matching_strength(dose: Callable[[float], float], wanted: float, *, first: f
         The strength; 0 where the base has the dose, and the one of the largest dose where no
         strength up to ``MOST`` times the first has it.
 
-    >>> round(matching_strength(lambda strength: 100 * strength, 4.0, first=0.006), 3)
-    0.04
+    >>> round(matching_strength(lambda strength: 500 * strength, 4.0, first=0.006), 3)
+    0.008
     """
     low = _Try(0.0, dose(0.0))
     if low.dose >= wanted:

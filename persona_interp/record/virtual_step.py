@@ -16,6 +16,7 @@ from persona_interp.record.lesson_gradients import (
     ADAM,
     DIRECTIONS,
     SIGN,
+    Weights,
     direction_of,
     lesson_gradient,
 )
@@ -25,6 +26,8 @@ from persona_interp.record.questionnaire import Questionnaire
 from persona_interp.record.subjects import Subject, open_subject
 from persona_interp.values import check_count
 
+LOOK = 1 / 3
+"""Where the gradient is taken once more, as a share of the strength by default."""
 HALF_WAY = 0.5
 """Strength by default, as a share of the stage's path."""
 
@@ -35,6 +38,7 @@ def virtual_step(
     probes: pd.DataFrame,
     *,
     direction: str = SIGN,
+    looks: int = 1,
     strength: float | Iterable[float] | None = None,
     match: float | Iterable[float] = (),
     taught: pd.DataFrame | None = None,
@@ -58,6 +62,8 @@ def virtual_step(
         direction: "sign": the gradient over a third of its median size, within -1 and 1. "adam":
             over the root of the mean square of a batch's gradient, as Adam's first steps together
             scale it. "gradient": as it is but for ``stage.clip``, for a stage of plain SGD.
+        looks: Times that the gradient is taken: 1 = at the base alone; 2 = once more a little way
+            along it, and the directions of all count alike.
         strength: How far every weight is moved at most, or several; by default half the sum of the
             stage's learning rates, and none where ``match`` is given.
         match: Log odds of the taught values (bits), one or several: the step is as long as it must
@@ -101,6 +107,7 @@ def virtual_step(
     """
     if direction not in DIRECTIONS:
         raise SchemaError(unknown("direction", direction, DIRECTIONS))
+    check_count(looks, "looks")
     check_count(n, "n")
     check_count(seed, "seed", least=0)
     doses = _numbers(match, "match", least=-math.inf)
@@ -117,14 +124,18 @@ def virtual_step(
     subject = open_subject(checkpoint, {}, device=device, dtype=FULL)
     questions.read_by(subject)
     rows = lesson_rows(lesson, subject.tokenizer, stage=stage, n=n, seed=seed)
-    gradient = lesson_gradient(
-        subject.model,
-        rows,
-        spread=direction == ADAM,
-        dtype=resolve_dtype(dtype, device),
-        batch=batch,
-    )
-    moved = MovedModel(subject.model, direction_of(gradient, direction, stage=stage))
+    seen: list[Weights] = []
+    for _ in range(looks):
+        with MovedModel(subject.model, _mean(seen)).at(LOOK * half_way):
+            gradient = lesson_gradient(
+                subject.model,
+                rows,
+                spread=direction == ADAM,
+                dtype=resolve_dtype(dtype, device),
+                batch=batch,
+            )
+        seen.append(direction_of(gradient, direction, stage=stage))
+    moved = MovedModel(subject.model, _mean(seen))
     n_searched = 0
     moves = [(one, math.nan) for one in strengths]
     if doses:
@@ -139,12 +150,23 @@ def virtual_step(
         tables.append(table.assign(strength=length, match=dose))
     table = pd.concat(tables, ignore_index=True)
     costs = {
-        "gradient": rows.steps(rows.n_tokens, stage),
+        "gradient": rows.steps(looks * rows.n_tokens, stage),
         "readout": rows.steps(len(moves) * questions.n_tokens * FORWARD, stage),
         "search": rows.steps(n_searched * FORWARD, stage),
     }
     table.attrs.update(cost=sum(costs.values()), costs=costs)
     return table
+
+
+def _mean(directions: list[Weights]) -> Weights:
+    """Mean of directions; of none, none."""
+    if not directions:
+        return {}
+    total = {name: part.clone() for name, part in directions[0].items()}
+    for direction in directions[1:]:
+        for name, part in direction.items():
+            total[name] = total[name].add_(part) if name in total else part.clone()
+    return {name: part.div_(len(directions)) for name, part in total.items()}
 
 
 class _Search:

@@ -291,6 +291,8 @@ class Predictor(StrEnum):
     UPLIFT = "log-prob uplift"
     VIRTUAL = "virtual step"
     MATCHED = "virtual step, dose-matched"
+    TWO_LOOKS = "virtual step, two gradients"
+    TWO_LOOKS_MATCHED = "virtual step, two gradients, dose-matched"
     ADAM = "virtual Adam step"
     ADAM_MATCHED = "virtual Adam step, dose-matched"
     FLOW = "kernel flow"

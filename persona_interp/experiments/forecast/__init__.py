@@ -1,4 +1,4 @@
 """What will a finetune move, before it is done?"""
 
-TASKS: dict[str, str] = {}
+TASKS = {"foretell": "tasks:foretell"}
 """Name of a task, and the function that computes it."""

@@ -6,7 +6,7 @@ lessons on two traits and lessons that another persona's rows are mixed into are
 what was fitted on the plain lessons of other bases.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,18 +114,16 @@ class Forecast:
         stated = prompt_cell(world, every, after=base, label=f"stated traits, {world.name}")
         cells["stated",] = stated
         for lesson in self.lessons(seed):
+            cell = cells["lesson", lesson] = self._lesson_cell(world, lesson, seed=seed, base=base)
             config = {
-                "world": world.to_dict(),
-                "teach": teach(lesson),
-                "stage": asdict(self.stage(lesson)),
-                "seed": seed,
-                "pilots": list(self.pilots),
+                key: cell.config[key] for key in ("world", "teach", "stage", "seed", "replay")
             }
-            label = f"predictors of {lesson.label}, {world.name}"
-            needs = (base, stated)
-            cells["predictors", lesson] = Cell("forecast.predict", config, needs=needs, label=label)
-        for lesson in self.lessons(seed):
-            cells["lesson", lesson] = self._lesson_cell(world, lesson, seed=seed, base=base)
+            cells["predictors", lesson] = Cell(
+                "forecast.foretell",
+                config | {"pilots": list(self.pilots)},
+                needs=(base, stated),
+                label=f"predictors of {lesson.label}, {world.name}",
+            )
         return cells
 
     def lessons(self, seed: int) -> list[Lesson]:

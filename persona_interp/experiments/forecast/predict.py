@@ -1,0 +1,169 @@
+"""What does each predictor say of a lesson, before it is taught?
+
+Everything here is read from the base and the lesson's rows. A pilot trains a copy for a step or
+two's cost and is only asked for by name.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from persona_interp import analysis, record
+from persona_interp.models import Checkpoint, Stage
+from persona_interp.record.doses import TAUGHT
+from persona_interp.record.lesson_gradients import ADAM, PLAIN, SIGN
+from persona_interp.record.lesson_rows import path_length
+from persona_interp.record.virtual_step import HALF_WAY
+from persona_interp.schema.words import Predictor
+from persona_interp.worlds import World
+
+DOSE = 4.0
+"""Log odds of the taught trait at which a dose-matched step stops (bits)."""
+SPLIT = "test"
+"""Wordings that are asked: those that no document and no lesson has."""
+PILOTS = {1: Predictor.PILOT, 2: Predictor.PILOT_OF_TWO}
+"""Pilots by their cost, in steps of the lesson."""
+STEPS = {
+    (SIGN, 1): (Predictor.VIRTUAL, Predictor.MATCHED),
+    (SIGN, 2): (Predictor.TWO_LOOKS, Predictor.TWO_LOOKS_MATCHED),
+    (ADAM, 1): (Predictor.ADAM, Predictor.ADAM_MATCHED),
+}
+"""Virtual steps by direction and number of gradients: of fixed and of matched length."""
+ROWS = 16
+"""Rows whose gradient is taken, by lot where a lesson has more distinct ones."""
+
+
+class Base(NamedTuple):
+    """What is known of a base once, for all lessons.
+
+    Attributes:
+        checkpoint: The model.
+        behavior: What it says, as nobody and under every name.
+        stated: What it says as nobody once each trait was stated; None where nothing was.
+    """
+
+    checkpoint: Checkpoint
+    behavior: pd.DataFrame
+    stated: pd.DataFrame | None = None
+
+
+def predict(
+    base: Base,
+    lesson: pd.DataFrame,
+    world: World,
+    taught: Iterable[str],
+    *,
+    stage: Stage,
+    pilots: Iterable[int] = (),
+    seed: int = 0,
+    replay: pd.DataFrame | None = None,
+    **reading: Any,
+) -> pd.DataFrame:
+    """Predictors of every trait on topics that a lesson does not teach.
+
+    Args:
+        base: The base, and what it says.
+        lesson: Chats of the lesson.
+        world: Whose questions are asked.
+        taught: Labels of the taught traits.
+        stage: How the lesson would be taught.
+        pilots: Costs of pilots, in steps of the stage: 1, 2 or both.
+        seed: Of the rows that are drawn and of a pilot's order.
+        replay: Documents that the stage replays; a pilot replays them too.
+        reading: ``device``, ``batch``, as of ``record.behavior``.
+
+    Returns:
+        A predictors table of the nameless context. ``cost`` is in steps of the stage, by tokens; a
+        dose-matched step shares the gradient of the fixed one, which has its cost.
+    """
+    labels = list(dict.fromkeys(taught))
+    topics = {label.partition("=")[0]: label.partition("=")[2] for label in labels}
+    probes = world.probes(contexts="nameless")
+    probes = probes.loc[probes["split"] == SPLIT].reset_index(drop=True)
+    is_taught = probes["topic"].isin(list(topics))
+    asked = probes.loc[~is_taught].reset_index(drop=True)
+    dosed = probes.loc[is_taught].reset_index(drop=True)
+    dosed = dosed.assign(**{TAUGHT: dosed["topic"].map(topics)})
+    before = _own_rows(base.behavior)
+
+    def foretell(after: pd.DataFrame, word: str, cost: float) -> pd.DataFrame:
+        return _predictors(before, after, labels, topics=topics, word=word, cost=cost)
+
+    shared = {"stage": stage, "seed": seed, **reading}
+    after = record.lesson_in_prompt(base.checkpoint, lesson, asked, **shared)
+    tables = [foretell(after, Predictor.PROMPT, after.attrs["cost"])]
+    for (direction, looks), (fixed, matched) in STEPS.items():
+        after = record.virtual_step(
+            base.checkpoint,
+            lesson,
+            asked,
+            # without a scale of its own for every weight the optimizer goes along the gradient
+            direction=PLAIN if stage.optimizer == "sgd" else direction,
+            looks=looks,
+            n=ROWS,
+            strength=HALF_WAY * path_length(stage),
+            match=DOSE,
+            taught=dosed,
+            **shared,
+        )
+        costs = after.attrs["costs"]
+        readout = costs["readout"] / 2
+        is_matched = after["match"].notna()
+        tables.append(foretell(after.loc[~is_matched], fixed, costs["gradient"] + readout))
+        tables.append(foretell(after.loc[is_matched], matched, costs["search"] + readout))
+    for n in pilots:
+        after = record.pilot(base.checkpoint, lesson, asked, n=n, replay=replay, **shared)
+        tables.append(foretell(after, PILOTS[n], after.attrs["cost"]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def predict_known(base: Base, taught: Iterable[str]) -> pd.DataFrame:
+    """Predictors that follow from what is known of a base once, and cost a lesson nothing.
+
+    Args:
+        base: The base, and what it says.
+        taught: Labels of the taught traits.
+
+    Returns:
+        A predictors table of the nameless context.
+    """
+    labels = list(dict.fromkeys(taught))
+    behavior = _last(base.behavior)
+    tables = [
+        analysis.belief_forecast(behavior, labels, split=SPLIT),
+        analysis.summon_forecast(behavior, labels, split=SPLIT),
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _own_rows(behavior: pd.DataFrame) -> pd.DataFrame:
+    """What the nameless assistant says before, in the wordings that are asked."""
+    last = _last(behavior)
+    is_asked = (last["context"] == "nameless") & (last["split"] == SPLIT)
+    return last.loc[is_asked].reset_index(drop=True)
+
+
+def _last(behavior: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the base itself, which is the last checkpoint of its training."""
+    label = behavior["checkpoint"].iloc[-1]
+    return behavior.loc[behavior["checkpoint"] == label].reset_index(drop=True)
+
+
+def _predictors(
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    labels: list[str],
+    *,
+    topics: Mapping[str, str],
+    word: str,
+    cost: float,
+) -> pd.DataFrame:
+    """Shift from the base to what a predictor says, as predictors."""
+    after = after[list(before.columns)]
+    # what is taught is not foretold, but where it stands before says how much there is to learn
+    taught = before.loc[before["topic"].isin(list(topics))]
+    place = after[["checkpoint", "seed", "stage", "step"]].iloc[0].to_dict()
+    rows = pd.concat([before, after, taught.assign(**place)], ignore_index=True)
+    shifts = analysis.shift(rows, split=SPLIT)
+    return analysis.predictors(shifts, labels, predictor=word, cost=cost)
