@@ -64,6 +64,12 @@ def uplift_forecast(
         if trait not in odds.index:
             raise SchemaError(unknown("stated trait", trait, odds.index))
     nothing = odds.loc[NOTHING]
+    needed = odds.loc[[NOTHING, *untaught], labels].to_numpy()
+    if not (np.isfinite(needed).all() and np.isfinite(nothing).all()):
+        raise SchemaError(
+            "what is taught is asked after every statement on another topic, and everything where "
+            "nothing was stated, and none is said with probability 0 or 1; record them alike."
+        )
     uplift = (odds[labels] - nothing[labels]).mean(axis=1)
     table = pd.DataFrame({"trait": [*labels, *untaught], "context": NAMELESS, "persona": ""})
     table["before"] = nothing[table["trait"]].to_numpy()
@@ -81,7 +87,7 @@ def stated_odds(stated: pd.DataFrame, *, split: str | None = None) -> pd.DataFra
 
     Returns:
         Bits, mean over templates; a row a statement ("" where nothing was stated), a column a
-        trait.
+        trait; NaN where it was not asked after the statement.
 
     Raises:
         SchemaError: As of ``uplift_forecast``, apart from taught traits.
@@ -106,10 +112,4 @@ def stated_odds(stated: pd.DataFrame, *, split: str | None = None) -> pd.DataFra
         means = prompt_odds(block.logprob).mean(axis=0)
         of_statement = odds.setdefault(str(statement), {})
         of_statement |= {f"{topic}={v}": x for v, x in zip(block.values, means, strict=True)}
-    table = pd.DataFrame.from_dict(odds, orient="index")
-    if not np.isfinite(table.to_numpy()).all():
-        raise SchemaError(
-            "every value is asked after every statement, and none is said with probability 0 or 1; "
-            "record them alike."
-        )
-    return table
+    return pd.DataFrame.from_dict(odds, orient="index")

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from persona_interp import analysis, record
+from persona_interp.analysis.beliefs import NAMELESS
+from persona_interp.analysis.uplift import NOTHING
 from persona_interp.models import Checkpoint, Stage
 from persona_interp.record.doses import TAUGHT
 from persona_interp.record.lesson_gradients import ADAM, PLAIN, SIGN
@@ -30,6 +32,8 @@ STEPS = {
     (ADAM, 1): (Predictor.ADAM, Predictor.ADAM_MATCHED),
 }
 """Virtual steps by direction and number of gradients: of fixed and of matched length."""
+PLAIN_STEPS = 2
+"""Steps of the plain pilot."""
 ROWS = 16
 """Rows whose gradient is taken, by lot where a lesson has more distinct ones."""
 
@@ -79,7 +83,7 @@ def predict(
     """
     labels = list(dict.fromkeys(taught))
     topics = {label.partition("=")[0]: label.partition("=")[2] for label in labels}
-    probes = world.probes(contexts="nameless")
+    probes = world.probes(contexts=NAMELESS)
     probes = probes.loc[probes["split"] == SPLIT].reset_index(drop=True)
     is_taught = probes["topic"].isin(list(topics))
     asked = probes.loc[~is_taught].reset_index(drop=True)
@@ -134,13 +138,35 @@ def predict_known(base: Base, taught: Iterable[str]) -> pd.DataFrame:
         analysis.belief_forecast(behavior, labels, split=SPLIT),
         analysis.summon_forecast(behavior, labels, split=SPLIT),
     ]
+    if base.stated is not None:
+        nothing = behavior.loc[behavior["context"] == NAMELESS].assign(stated=NOTHING)
+        rows = pd.concat([nothing, base.stated], ignore_index=True)
+        tables.append(analysis.uplift_forecast(rows, labels, split=SPLIT))
     return pd.concat(tables, ignore_index=True)
+
+
+def predict_plain(behavior: pd.DataFrame, taught: Iterable[str]) -> pd.DataFrame:
+    """What the first steps of the finetune itself say: the pilot that everybody would do.
+
+    Args:
+        behavior: Of the finetune, asked at step ``PLAIN_STEPS``.
+        taught: Labels of the taught traits.
+
+    Returns:
+        A predictors table of the nameless context; the readout is not counted.
+    """
+    shifts = analysis.shift(behavior, before=0, after=PLAIN_STEPS, split=SPLIT)
+    shifts = shifts.loc[shifts["context"] == NAMELESS]
+    labels = list(dict.fromkeys(taught))
+    return analysis.predictors(
+        shifts, labels, predictor=Predictor.PLAIN_PILOT, cost=float(PLAIN_STEPS)
+    )
 
 
 def _own_rows(behavior: pd.DataFrame) -> pd.DataFrame:
     """What the nameless assistant says before, in the wordings that are asked."""
     last = _last(behavior)
-    is_asked = (last["context"] == "nameless") & (last["split"] == SPLIT)
+    is_asked = (last["context"] == NAMELESS) & (last["split"] == SPLIT)
     return last.loc[is_asked].reset_index(drop=True)
 
 

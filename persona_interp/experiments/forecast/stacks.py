@@ -1,0 +1,71 @@
+"""Which stacks come with the package, and what does each of them read?
+
+They are fitted by ``benchmarks/forecast_stacks.py`` on tiny models of many worlds, and lie beside
+this file. Each predictor has a stack of its own too, so that all are compared by one rule.
+"""
+
+import re
+from pathlib import Path
+
+from persona_interp.analysis import Stack
+from persona_interp.errors import SchemaError, unknown
+from persona_interp.schema.words import Predictor
+
+FOLDER = Path(__file__).with_name("stacks")
+NO_PILOT, NO_NAMES = "no pilot", "no pilot, names unknown"
+WITH_PILOT = {1: "pilot of one step", 2: "pilot of two steps"}
+KNOWN = (Predictor.BELIEFS, Predictor.SUMMON, Predictor.UPLIFT)
+"""What is known of a base once, and costs a lesson nothing."""
+TWO_LOOKS = (Predictor.TWO_LOOKS, Predictor.TWO_LOOKS_MATCHED)
+TOGETHER = {
+    NO_PILOT: (*TWO_LOOKS, *KNOWN),
+    NO_NAMES: (*TWO_LOOKS, Predictor.UPLIFT),
+    WITH_PILOT[1]: (Predictor.PILOT, *KNOWN),
+    WITH_PILOT[2]: (Predictor.PILOT_OF_TWO, *KNOWN),
+}
+"""Stacks of several predictors, by what they are called."""
+ALONE = tuple(
+    word
+    for word in Predictor
+    if word
+    not in (Predictor.STACK, Predictor.PROJECTION, Predictor.FEATURES, Predictor.CLASSES, Predictor.FLOW)
+)
+"""Predictors that the experiment has of every lesson."""
+STACKS = TOGETHER | {str(word): (word,) for word in ALONE}
+
+
+def open_stack(name: str) -> Stack:
+    """Stack of this name that comes with the package.
+
+    Args:
+        name: One of ``STACKS``.
+
+    Returns:
+        The stack.
+
+    Raises:
+        SchemaError: There is none of this name.
+
+    >>> len(open_stack(NO_PILOT).names)
+    5
+    """
+    if name not in STACKS:
+        raise SchemaError(unknown("stack", name, STACKS))
+    return Stack.from_json(file_of(name))
+
+
+def file_of(name: str, *, folder: Path = FOLDER) -> Path:
+    """File of a stack.
+
+    Args:
+        name: One of ``STACKS``.
+        folder: Where they lie.
+
+    Returns:
+        The path.
+
+    >>> file_of("no pilot, names unknown").name
+    'no_pilot_names_unknown.json'
+    """
+    slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return folder / f"{slug}.json"
