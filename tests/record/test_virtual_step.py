@@ -1,6 +1,7 @@
 """A virtual step: by hand, put back bit for bit, as long as its dose says, and what it costs."""
 
 import math
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_spread_is_the_variance_of_batches_drawn_at_random(pair: Pair) -> None:
 
 def sorted_rows(model: Any, rows: Any) -> list[tuple[int, dict[str, torch.Tensor]]]:
     parts = row_gradients(model, rows, alone=True, dtype="float32", batch=99)
-    return sorted((group[0], grads) for group, grads in parts)
+    return sorted(((group[0], grads) for group, _, grads in parts), key=itemgetter(0))
 
 
 @pytest.mark.parametrize("direction", ["sign", "adam", "gradient"])
