@@ -22,7 +22,7 @@ from persona_interp.record.lesson_gradients import (
     row_gradients,
 )
 from persona_interp.record.lesson_rows import FORWARD, MOST_ROWS, LessonRows, lesson_rows
-from persona_interp.record.moved_model import MovedModel
+from persona_interp.record.moved_model import MovedModel, check_sound
 from persona_interp.record.questionnaire import Questionnaire
 from persona_interp.record.subjects import open_subject
 from persona_interp.values import check_count
@@ -73,7 +73,8 @@ def kernel_flow(
 
     Raises:
         SchemaError: A step outside of the stage, or as of ``behavior``.
-        ModelError: As of ``models.load``.
+        ModelError: The stage goes so far that the model computes no numbers, or as of
+            ``models.load``.
 
     >>> from tempfile import TemporaryDirectory
     >>> from persona_interp import models, worlds
@@ -103,7 +104,8 @@ def kernel_flow(
         moved = MovedModel(subject.model, pulls.direction(path[step - 1]))
         place = replace(checkpoint, stage="kernel flow", step=step, name="")
         with moved.at(1.0):
-            tables.append(questions.table(subject, checkpoint=place, batch=batch))
+            table = questions.table(subject, checkpoint=place, batch=batch)
+        tables.append(check_sound(table, moved=f"after {step} steps of the flow"))
     table = pd.concat(tables, ignore_index=True)
     costs = {
         "gradient": rows.steps(pulls.n_passes * rows.n_tokens, stage),
