@@ -86,8 +86,8 @@ def virtual_step(
         ModelError: A strength at which the model computes no numbers, or as of ``models.load``.
 
     Note:
-        In tiny worlds the sign's step explains .8 to .9 of the shifts of untaught traits, Adam's at
-        the length at which the taught trait has 4 bits .9 (docs/log/forecast.md).
+        In tiny worlds the sign's default step explains .90 of the shifts of untaught traits on
+        other bases, Adam's .91, and at 4 bits of the taught trait .90 (docs/log/forecast.md).
 
     >>> from tempfile import TemporaryDirectory
     >>> from persona_interp import models, worlds
