@@ -50,7 +50,7 @@ def uplift_forecast(
     ...     parts.append(part.assign(stated=label, logprob=[a, 0.0, b, 0.0]))
     >>> rows = pd.concat(parts).assign(context="nameless", persona="", split="test", template="t")
     >>> rows = rows.assign(checkpoint="d@8", seed=0, stage="d", step=8, answer_mass=1.0)
-    >>> uplift_forecast(rows, "a=x")[["trait", "estimate"]].values.tolist()
+    >>> uplift_forecast(rows, "a=x")[["trait", "estimate"]].round(3).values.tolist()
     [['b=x', 1.5], ['b=y', -1.0]]
     """
     odds = stated_odds(stated, split=split)
