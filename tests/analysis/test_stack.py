@@ -1,4 +1,4 @@
-"""A linear world is forecast exactly; a file brings back the same stack; what is missing is named."""
+"""A linear world is forecast exactly; a file brings back the stack; what is missing is named."""
 
 import json
 from dataclasses import replace
@@ -115,9 +115,9 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(SchemaError, match="predictor 'poor' is unknown"):
         stack.predict(told(), steps=8)
     other = told(predictor="poor", trait="b=x")
-    with pytest.raises(SchemaError, match="predictor 'poor' is missing for .*trait=a=x"):
+    with pytest.raises(SchemaError, match=r"predictor 'poor' is missing for .*trait=a=x"):
         stack.predict(pd.concat([told(), other]), steps=8)
-    with pytest.raises(SchemaError, match="predictor 'good' is there twice .* name in by="):
+    with pytest.raises(SchemaError, match=r"predictor 'good' is there twice .* name in by="):
         stack.predict(pd.concat([told(), told(), told(predictor="poor")]), steps=8)
     with pytest.raises(SchemaError, match="estimate of predictor 'good' is nan for trait a=x"):
         stack.predict(pd.concat([told(np.nan), told(predictor="poor")]), steps=8)
