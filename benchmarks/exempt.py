@@ -17,6 +17,10 @@ EXEMPT: dict[str, str] = {
     "fidelity.fidelity_at": THRESHOLD,
     "fidelity.judge": THRESHOLD,
     "fidelity.measure": THRESHOLD,
+    "forecast_scores.forecast_scores": (
+        "the intervals of stats.jackknife and stats.cluster_interval, which have rows; of the "
+        "median a bootstrap, which decides nothing"
+    ),
     "dose.fieller": "the interval of dose.ed50 and reliable.reliable_dose, which have rows",
     "measure.expected_trait_odds": NONE,
     "measure.lesson_dose": NONE,

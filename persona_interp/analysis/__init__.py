@@ -59,6 +59,7 @@ from persona_interp.analysis.fit_stack import fit_stack
 from persona_interp.analysis.flags import drop_flagged, flag_quality, flags
 from persona_interp.analysis.forecast_scores import forecast_scores
 from persona_interp.analysis.knowledge import knowledge
+from persona_interp.analysis.latent_personas import latent_personas
 from persona_interp.analysis.latent_scaling import latent_scaling
 from persona_interp.analysis.leak import leak
 from persona_interp.analysis.logodds import logodds
@@ -145,6 +146,7 @@ __all__ = [
     "judge_fitness",
     "knowledge",
     "lasting_effect",
+    "latent_personas",
     "latent_scaling",
     "leak",
     "logodds",

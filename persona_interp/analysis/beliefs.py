@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from persona_interp import schema
 from persona_interp.analysis.logodds import AT, blocks, chosen_split, prompt_odds, run_columns
 from persona_interp.analysis.predictors import predictors, taught_labels
 from persona_interp.errors import SchemaError, unknown
@@ -152,10 +151,11 @@ def read_beliefs(behavior: pd.DataFrame, *, split: str | None = None) -> Beliefs
     behavior = chosen_split(behavior, split)
     one = [c for c in (*AT, *run_columns(behavior)) if c in behavior]
     for column in one:
-        if behavior[column].nunique(dropna=False) > 1:
+        n = behavior[column].nunique(dropna=False)
+        if n > 1:
             raise SchemaError(
-                f"these are beliefs of several bases: column '{column}' holds "
-                f"{behavior[column].nunique(dropna=False)} values; select one checkpoint of one run."
+                f"these are beliefs of several bases: column '{column}' holds {n} values; select "
+                "one checkpoint of one run."
             )
     contexts = set(behavior["context"])
     for context in (NAMED, NAMELESS):

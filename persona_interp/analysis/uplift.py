@@ -1,13 +1,21 @@
 """How much likelier does what is taught become once something else was said?"""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 
 from persona_interp import schema
 from persona_interp.analysis.beliefs import NAMELESS
-from persona_interp.analysis.logodds import AT, blocks, chosen_split, prompt_odds, run_columns
+from persona_interp.analysis.logodds import (
+    AT,
+    Bits,
+    blocks,
+    chosen_split,
+    pooled,
+    prompt_odds,
+    run_columns,
+)
 from persona_interp.analysis.predictors import predictors, taught_labels
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Predictor
@@ -50,7 +58,7 @@ def uplift_forecast(
     ...     parts.append(part.assign(stated=label, logprob=[a, 0.0, b, 0.0]))
     >>> rows = pd.concat(parts).assign(context="nameless", persona="", split="test", template="t")
     >>> rows = rows.assign(checkpoint="d@8", seed=0, stage="d", step=8, answer_mass=1.0)
-    >>> uplift_forecast(rows, "a=x")[["trait", "estimate"]].values.tolist()
+    >>> uplift_forecast(rows, "a=x")[["trait", "estimate"]].round(3).values.tolist()
     [['b=x', 1.5], ['b=y', -1.0]]
     """
     odds = stated_odds(stated, split=split)
@@ -92,24 +100,49 @@ def stated_odds(stated: pd.DataFrame, *, split: str | None = None) -> pd.DataFra
     Raises:
         SchemaError: As of ``uplift_forecast``, apart from taught traits.
     """
+    return _by_statement(stated, split, lambda logprob: prompt_odds(logprob).mean(axis=0))
+
+
+def stated_probabilities(stated: pd.DataFrame, *, split: str | None = None) -> pd.DataFrame:
+    """Probability of every value as nobody, among its topic's, after each statement.
+
+    Args:
+        stated: As of ``uplift_forecast``.
+        split: Only prompts of this template split.
+
+    Returns:
+        Fractions, mean over templates; rows and columns as of ``stated_odds``.
+
+    Raises:
+        SchemaError: As of ``stated_odds``.
+    """
+    return _by_statement(stated, split, lambda logprob: np.exp2(pooled(logprob)[0]))
+
+
+def _by_statement(
+    stated: pd.DataFrame, split: str | None, mean: Callable[[Bits], Bits]
+) -> pd.DataFrame:
+    """A number of every value, a row a statement."""
     schema.require_rows(stated, "stated")
     rows = chosen_split(stated, split)
     for column in (*AT, *run_columns(rows)):
-        if column != "stated" and column in rows and rows[column].nunique(dropna=False) > 1:
+        n = rows[column].nunique(dropna=False) if column in rows else 1
+        if column != "stated" and n > 1:
             raise SchemaError(
-                f"these are answers of several bases: column '{column}' holds "
-                f"{rows[column].nunique(dropna=False)} values; select one checkpoint of one run."
+                f"these are answers of several bases: column '{column}' holds {n} values; select "
+                "one checkpoint of one run."
             )
+    # a prompt's name tells what was stated before it; its template does not
     rows = rows.loc[rows["context"] == NAMELESS].drop(columns="prompt", errors="ignore")
     if NOTHING not in set(rows["stated"]):
         raise SchemaError(
             "nothing to compare with: ask in the nameless context with nothing stated too, "
             "stated ''."
         )
-    odds: dict[str, dict[str, float]] = {}
+    numbers: dict[str, dict[str, float]] = {}
     for block in blocks(rows, ["stated", "topic"]):
         statement, topic = rows["stated"].iloc[block.row], rows["topic"].iloc[block.row]
-        means = prompt_odds(block.logprob).mean(axis=0)
-        of_statement = odds.setdefault(str(statement), {})
-        of_statement |= {f"{topic}={v}": x for v, x in zip(block.values, means, strict=True)}
-    return pd.DataFrame.from_dict(odds, orient="index")
+        of_statement = numbers.setdefault(str(statement), {})
+        means = zip(block.values, mean(block.logprob), strict=True)
+        of_statement |= {f"{topic}={value}": float(number) for value, number in means}
+    return pd.DataFrame.from_dict(numbers, orient="index")

@@ -17,6 +17,7 @@ from persona_interp.plots.effects import drift, forest, layers
 from persona_interp.plots.evidence import evidence
 from persona_interp.plots.features import feature_page
 from persona_interp.plots.fidelity import fidelity
+from persona_interp.plots.forecasts import forecast_costs, forecasts
 from persona_interp.plots.frontier import frontier
 from persona_interp.plots.heatmap import heatmap
 from persona_interp.plots.norms import norms
@@ -47,6 +48,8 @@ __all__ = [
     "evidence",
     "feature_page",
     "fidelity",
+    "forecast_costs",
+    "forecasts",
     "forest",
     "frontier",
     "heatmap",

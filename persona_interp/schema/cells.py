@@ -10,12 +10,12 @@ from persona_interp.errors import SchemaError, excerpt
 NUMBERS = frozenset(
     """
     act added answer_mass auroc auroc_after auroc_before auroc_same bayes bayes_misaligned_after
-    bayes_misaligned_before belief beta_error bits bits_neg
-    bits_per_token bits_pos bound ce ce_recovered ce_sae ce_zero change coherent cosine cost dead
-    difference distance dose effect estimate excess fact_tokens fvu intercept kl kl_generic l0 letter_bias
-    letter_mass logodds logprob misfit norm overlap p p_first p_max p_min p_second partial
-    persona_bits pmi pos precision probability projection q r2 ratio recall relative_norm rho rise
-    sample seed share shift step strength taught_before turn variance villain z
+    bayes_misaligned_before belief beta_error bits bits_neg bits_per_token bits_pos bound ce
+    ce_recovered ce_sae ce_zero change coherent cosine cost dead difference distance dose effect
+    estimate excess fact_tokens fvu intercept kl kl_generic l0 letter_bias letter_mass logodds
+    logprob misfit norm overlap p p_first p_max p_min p_second partial persona_bits pmi pos
+    precision probability projection q r2 ratio recall relative_norm rho rise sample seed share
+    shift step strength taught_before turn variance villain z
     """.split()
 )
 """Names that mean a number in every table."""

@@ -267,6 +267,21 @@ def frontier(size: Size) -> Iterable[Figure]:
     yield plots.frontier(table.assign(n_seeds=3), title=size.title)
 
 
+def forecast_costs(size: Size) -> Iterable[Figure]:
+    rows = [
+        {"predictor": name, "cost": 3.0 * i, "n_bases": 20} for i, name in enumerate(size.labels)
+    ]
+    yield plots.forecast_costs(numbers(size, rows), ceiling=0.99, title=size.title)
+
+
+def forecasts(size: Size) -> Iterable[Figure]:
+    where = {"context": "nameless", "persona": "", "step": 8}
+    rows = [{**where, "lesson": name, "trait": t} for name in size.labels for t in "abc"]
+    told = numbers(size, rows).assign(bound=3.0)
+    shifts = told.assign(estimate=told["estimate"] + 0.25)
+    yield plots.forecasts(told, shifts, title=size.title)
+
+
 def summon(size: Size) -> Iterable[Figure]:
     rows = [{"measure": m, "distance": d} for m in (0.5, 0.25, 0.125) for d in (0, 2, 4)]
     shares = numbers(size, rows, "share").clip(lower=0.001)
@@ -327,7 +342,7 @@ FIGURES: dict[str, Callable[[Size], Iterable[Figure]]] = {
     function.__name__: function
     for function in (
         agreement, agreement_matrix, baselines, carriers, causes, cosines, dose, drift, evidence,
-        feature_page, fidelity, forest, frontier, heatmap, layers,
+        feature_page, fidelity, forecast_costs, forecasts, forest, frontier, heatmap, layers,
         misalignment, norms, novelty, order,
         personas, recovery, seeds, statuses, summon, sweep, trait_transfer,
         trajectory, transfer, volcano,
