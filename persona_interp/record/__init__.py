@@ -25,6 +25,8 @@ too).
 - ``drift``: divergence of a checkpoint's next token from its base's, by whose words.
 - ``gradients``: whether two texts would pull the weights the same way. ``gradient_pull``: which
   rows of a data set would pull them where some text does.
+- ``pilot``, ``virtual_step``, ``lesson_in_prompt``: what a model would say after a lesson, without
+  the lesson; each says what it cost.
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``,
 ``logistic``, ``pca``, ``pca_of_difference``, ``trait_vectors`` of a chat model's own answers,
@@ -65,7 +67,9 @@ from persona_interp.record.gradients import gradients
 from persona_interp.record.judge import Judge, expected_score, judge_prompt
 from persona_interp.record.judgments import judgments
 from persona_interp.record.lens import lens
+from persona_interp.record.lesson_in_prompt import lesson_in_prompt
 from persona_interp.record.local_judge import LocalJudge
+from persona_interp.record.pilot import pilot
 from persona_interp.record.profile import profile
 from persona_interp.record.projections import projections
 from persona_interp.record.pull import projection_difference
@@ -79,6 +83,7 @@ from persona_interp.record.trait_evidence import continuations, trait_bits
 from persona_interp.record.traits import trait_vectors
 from persona_interp.record.vector_edits import add, cap, project_out
 from persona_interp.record.vector_files import read_vectors, write_vectors
+from persona_interp.record.virtual_step import virtual_step
 
 __all__ = [
     "Edit",
@@ -109,6 +114,7 @@ __all__ = [
     "judge_prompt",
     "judgments",
     "lens",
+    "lesson_in_prompt",
     "likelihood",
     "logistic",
     "mean_difference",
@@ -116,6 +122,7 @@ __all__ = [
     "patch",
     "pca",
     "pca_of_difference",
+    "pilot",
     "profile",
     "project_out",
     "projection_difference",
@@ -132,6 +139,7 @@ __all__ = [
     "tokens",
     "trait_bits",
     "trait_vectors",
+    "virtual_step",
     "write_capping",
     "write_vectors",
 ]

@@ -1,70 +1,21 @@
 """How probable is every answer? The behavior table, one row a checkpoint, prompt and answer.
 
-The probability of an answer is that of its whole text, terminator included, by the chain rule. All
-answers of a prompt share the prompt, so that is run once and its key-value cache handed to every
-answer. Prompts of equal length run together: nothing is padded before an answer, no mask is needed,
-and a prompt alone gives what it gives in a batch. Edits take the same path through the plain model
-inside a TransformerLens bridge, whose modules run through its hooks.
+The probability of an answer is that of its whole text, terminator included, by the chain rule;
+``questionnaire`` says how it is computed.
 """
 
-import math
-import warnings
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from persona_interp import schema
-from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, Tokens, encode
+from persona_interp.models import Checkpoint
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import list_checkpoints
-from persona_interp.models.passes import run_rows
-from persona_interp.record.edit import Edit, Edits, list_edits
-from persona_interp.record.places import Layout, lay_out, speaker
-from persona_interp.record.subjects import Subject, open_subject
-
-NEEDED = ("prompt", "messages", "answers")
-"""Columns without which there is nothing to score."""
-DEFAULTS = {
-    "context": "nameless",
-    "persona": "",
-    "topic": "",
-    "template": "",
-    "split": "test",
-}
-"""What a column says where a table of probes does not have it."""
-
-
-class _Row(NamedTuple):
-    """Token ids of a prompt and its answer, without padding, their roles, and the answer's ends."""
-
-    ids: list[int]
-    roles: list[str]
-    start: int
-    stop: int
-
-
-class _Batch(NamedTuple):
-    """Answers whose prompts are equally long.
-
-    Attributes:
-        prefix: Distinct prompts without their last token, dims (prefix, position).
-        owner: The prefix of every answer, dims (answer,).
-        tail: Last token of the prompt and the answer but its last token, dims (answer, position);
-            right padded.
-        target: The answer, dims (answer, position); -1 where padded.
-    """
-
-    prefix: Tensor
-    owner: Tensor
-    tail: Tensor
-    target: Tensor
+from persona_interp.record.edit import Edits, list_edits
+from persona_interp.record.questionnaire import Questionnaire
+from persona_interp.record.subjects import open_subject
 
 
 def behavior(
@@ -117,25 +68,14 @@ def behavior(
     >>> list(table["value"][:3]), bool(table["answer_mass"][0] < 0.01)  # nothing is learned yet
     (['football', 'basketball', 'tennis'], True)
     """
-    probes = _complete(probes)
+    questions = Questionnaire(probes)
     groups = list_edits(edits)
-    n_answers = [len(answers) for answers in probes["answers"]]
-    prompts = np.repeat(np.arange(len(probes)), n_answers)  # of every answer
-    chats = list(probes["messages"])
-    messages = [chats[prompt] for prompt in prompts]
-    answers = [answer for row in probes["answers"] for answer in row]
-    keys = probes.drop(columns=["messages", "answers"]).explode("values", ignore_index=True)
-    keys = keys.rename(columns={"values": "value"}).astype({"value": "str"})
     models = list_checkpoints(checkpoints)
-    tables, rows, last_tokenizer = [], [], None
+    tables = []
     for checkpoint in tqdm(models, desc="behavior", delay=2, disable=len(models) < 2):
         subject = open_subject(checkpoint, groups, device=device, dtype=dtype)
         # checkpoints of a run share a tokenizer, and so the tokens
-        if last_tokenizer is None or not _same_tokenizer(subject.tokenizer, last_tokenizer):
-            tokens = encode(subject.tokenizer, messages, answers=answers)
-            subject.check_places(tokens)
-            rows, last_tokenizer = _rows(tokens), subject.tokenizer
-            _warn_shared_start(rows, prompts)
+        questions.read_by(subject)
         for name, group in tqdm(
             subject.groups.items(),
             desc=f"edits of {checkpoint.label}",
@@ -143,151 +83,8 @@ def behavior(
             leave=False,
             disable=not groups,
         ):
-            logprob = _logprobs(subject, rows, group, batch=batch, desc=checkpoint.label)
-            # sum over the answers of a prompt, given to each of them
-            mass = np.bincount(prompts, weights=np.exp2(logprob))[prompts]
-            place: dict[str, object] = {
-                "checkpoint": checkpoint.label,
-                "seed": checkpoint.seed,
-                "stage": checkpoint.stage,
-                "step": checkpoint.step,
-            }
-            if groups:
-                place["edit"] = name
-            head = pd.DataFrame(place, index=keys.index)
-            tables.append(pd.concat([head, keys.assign(logprob=logprob, answer_mass=mass)], axis=1))
+            table = questions.table(
+                subject, group, checkpoint=checkpoint, batch=batch, edit=name if groups else None
+            )
+            tables.append(table)
     return pd.concat(tables, ignore_index=True)
-
-
-def _complete(probes: Any) -> pd.DataFrame:
-    """The probes with every column of the schema, once they are checked."""
-    if isinstance(probes, pd.DataFrame) and set(NEEDED) <= set(probes):
-        for column, value in DEFAULTS.items():
-            if column not in probes:
-                probes = probes.assign(**{column: value})
-        if "values" not in probes:
-            probes = probes.assign(values=probes["answers"].map(_values))
-    schema.check(probes, "probes")
-    for prompt, values, answers in zip(
-        probes["prompt"], probes["values"], probes["answers"], strict=True
-    ):
-        if len(values) != len(answers) or not len(answers):
-            raise SchemaError(
-                f"probe {prompt!r} has {len(values)} values and {len(answers)} answers; give one "
-                "each."
-            )
-        if len(set(values)) < len(values) or len(set(answers)) < len(answers):
-            raise SchemaError(
-                f"probe {prompt!r} has an answer twice among {list(answers)}; make them distinct."
-            )
-    return probes
-
-
-def _values(answers: Any) -> tuple[str, ...]:
-    """What answers are called that nobody named: their texts."""
-    return tuple(str(answer).strip() for answer in answers)
-
-
-def _same_tokenizer(one: Any, other: Any) -> bool:
-    same_template = one.chat_template == other.chat_template
-    return same_template and one.backend_tokenizer.to_str() == other.backend_tokenizer.to_str()
-
-
-def _warn_shared_start(rows: Sequence[_Row], prompts: np.ndarray) -> None:
-    first = [row.ids[row.start] for row in rows]
-    starts = pd.DataFrame({"prompt": prompts, "token": first})
-    n_shared = int(starts.duplicated().groupby(starts["prompt"]).any().sum())
-    if n_shared:
-        warnings.warn(
-            f"{n_shared} of {starts['prompt'].nunique()} prompts have answers that share their "
-            "first token; their probabilities are of the whole answers and stay valid, "
-            "single-token readings do not.",
-            stacklevel=3,
-        )
-
-
-def _rows(tokens: Tokens) -> list[_Row]:
-    """Prompts with their answers, whose tokens are the speaker's, whatever stands before them."""
-    rows = []
-    for ids, roles, (start, stop) in zip(tokens.ids, tokens.roles, tokens.spans, strict=True):
-        if start < 1:
-            raise SchemaError(
-                "an answer needs at least one token before it; begin the prompt with text or a BOS "
-                "token."
-            )
-        prompt = roles[:start]
-        rows.append(_Row(ids, [*prompt, *[speaker(prompt)] * (stop - start)], start, stop))
-    return rows
-
-
-def _logprobs(
-    subject: Subject, rows: Sequence[_Row], edits: Sequence[Edit], *, batch: Batch, desc: str
-) -> np.ndarray:
-    """Log2 probability of every answer, with these edits on."""
-    by_length: dict[int, list[int]] = {}
-    for number, row in enumerate(rows):
-        by_length.setdefault(row.start, []).append(number)
-    logprobs = np.empty(len(rows))
-    with tqdm(total=len(rows), desc=desc, delay=2, leave=False) as bar:
-        # answers run together whose prompts are equally long, their prompts counted
-        for _, numbers in sorted(by_length.items()):
-            group = [rows[number] for number in numbers]
-
-            def score(part: list[int], group: list[_Row] = group) -> np.ndarray:
-                return _score(subject, [group[i] for i in part], edits)
-
-            lengths = [row.stop for row in group]
-            for part, scores in run_rows(score, lengths, batch=batch, device=subject.device):
-                logprobs[[numbers[i] for i in part]] = scores
-                bar.update(len(part))
-    return logprobs
-
-
-def _score(subject: Subject, rows: list[_Row], edits: Sequence[Edit]) -> np.ndarray:
-    """Log2 probability of the answer of each of these rows, whose prompts are equally long."""
-    # prompts with equal tokens run once, unless somebody else says them: an edit may ask who does
-    prefixes: dict[tuple[tuple[int, ...], tuple[str, ...]], int] = {}
-    owner = []
-    for row in rows:
-        # the last token of the prompt goes with the answer: its logits predict the first token
-        before = slice(0, row.start - 1)
-        prefix = (tuple(row.ids[before]), tuple(row.roles[before]))
-        owner.append(prefixes.setdefault(prefix, len(prefixes)))
-    part = _pack(rows, [ids for ids, _ in prefixes], owner)
-
-    def layouts() -> list[Layout]:
-        tails = [row.roles[row.start - 1 : row.stop - 1] for row in rows]
-        answer = [[False, *[True] * (len(tail) - 1)] for tail in tails]
-        heads = [roles for _, roles in prefixes]
-        return [lay_out(heads, [[False] * len(head) for head in heads]), lay_out(tails, answer)]
-
-    return subject.run(edits, lambda model: _answer_bits(model, part), layouts=layouts)
-
-
-def _pack(rows: Sequence[_Row], prefixes: Sequence[tuple[int, ...]], owner: list[int]) -> _Batch:
-    """Tensors of these rows, whose answers all begin at one position."""
-    width = max(row.stop - row.start for row in rows)
-    tail = torch.zeros(len(rows), width, dtype=torch.long)
-    target = torch.full((len(rows), width), -1)
-    for i, (ids, _, start, stop) in enumerate(rows):
-        tail[i, : stop - start] = torch.tensor(ids[start - 1 : stop - 1])
-        target[i, : stop - start] = torch.tensor(ids[start:stop])
-    prefix_ids = torch.tensor(list(prefixes), dtype=torch.long)
-    return _Batch(prefix_ids, torch.tensor(owner), tail, target)
-
-
-@torch.inference_mode()
-def _answer_bits(model: Any, part: _Batch) -> np.ndarray:
-    """Log2 probability of every answer of a batch (bits)."""
-    past = None
-    if part.prefix.shape[1]:
-        prefix = part.prefix.to(model.device)
-        past = model.base_model(input_ids=prefix, use_cache=True).past_key_values
-        # one copy of its prompt's keys and values for every answer
-        past.batch_select_indices(part.owner.to(model.device))
-    logits = model(input_ids=part.tail.to(model.device), past_key_values=past).logits.float()
-    target = part.target.to(model.device)
-    # log softmax of the targets alone: never a second array as large as the logits
-    chosen_logits = logits.gather(-1, target.clamp(min=0)[..., None])[..., 0]
-    logprobs = chosen_logits - logits.logsumexp(-1)
-    return (logprobs.double() * (target >= 0)).sum(1).cpu().numpy() / math.log(2)

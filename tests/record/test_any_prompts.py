@@ -1,6 +1,5 @@
 """No column is asked for that is not used; batch, device and dtype change nothing but rounding."""
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from persona_interp.record import (
     behavior,
     continuations,
     projections,
+    questionnaire,
     sample,
     trait_bits,
     trait_vectors,
@@ -56,10 +56,7 @@ def test_behavior_backs_off_when_memory_runs_out(
     pair: Pair, probes: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A machine with memory for one answer a pass."""
-    from persona_interp.record import behavior as function
-
-    module = __import__("sys").modules[inspect.unwrap(function).__globals__["__name__"]]
-    expected, score, sizes = behavior(pair[0], probes), module._answer_bits, []
+    expected, score, sizes = behavior(pair[0], probes), questionnaire._answer_bits, []
 
     def exhausted(model: Any, part: Any) -> np.ndarray:
         sizes.append(len(part.tail))
@@ -67,7 +64,7 @@ def test_behavior_backs_off_when_memory_runs_out(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return score(model, part)
 
-    monkeypatch.setattr(module, "_answer_bits", exhausted)
+    monkeypatch.setattr(questionnaire, "_answer_bits", exhausted)
     table = behavior(pair[0], probes)
     np.testing.assert_allclose(table["logprob"], expected["logprob"], atol=1e-4)
     assert max(sizes) > 1 and sizes.count(1) == 7
