@@ -10,7 +10,6 @@ import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -19,8 +18,9 @@ from persona_interp import analysis, schema
 from persona_interp.errors import SchemaError, excerpt
 from persona_interp.experiments.forecast.line import CELL, Foresight, Line
 from persona_interp.models import Checkpoint, Stage
-from persona_interp.models.save import save_model
-from persona_interp.record import behavior
+from persona_interp.models.dtype import AUTO
+from persona_interp.record.questionnaire import Questionnaire
+from persona_interp.record.subjects import Subject
 
 START, NAME = "alarm@0", "alarm"
 """Label of the base, and name of the stage, in the alarm's own behavior tables."""
@@ -45,7 +45,6 @@ class Alarm:
         steps: Iterable[int] | None = None,
         line: Foresight | None = None,
         stop: bool = True,
-        device: object = None,
     ) -> None:
         """Set an alarm for one stage.
 
@@ -60,7 +59,6 @@ class Alarm:
             line: What forecasts the end from the shifts at those steps; by default the line that is
                 shipped, fitted on lessons of 40 steps in tiny worlds.
             stop: Whether to stop the training when the alarm rings, or only to warn.
-            device: Where the probes are read.
 
         Raises:
             SchemaError: The base has not answered these probes once, the limit is no number above
@@ -68,7 +66,7 @@ class Alarm:
         """
         if not isinstance(limit, int | float) or not limit > 0:
             raise SchemaError(f"limit is a number of bits above 0; got {excerpt(limit)}.")
-        self.limit, self.stop, self.device = float(limit), stop, device
+        self.limit, self.stop = float(limit), stop
         self.line = Line.open() if line is None else line
         shares = self.line.shares
         if steps is None:
@@ -81,6 +79,7 @@ class Alarm:
                 "stage."
             )
         self.probes, self.n_steps = probes, stage.steps
+        self._questions = Questionnaire(probes)
         self._base = _answers(base, probes)
         self._shifts: list[dict[str, Any]] = []
 
@@ -109,9 +108,10 @@ class Alarm:
         Returns:
             Whether the training shall stop.
         """
-        with TemporaryDirectory() as folder:
-            path = save_model(model, tokenizer, Path(folder) / "model")
-            now = behavior(Checkpoint(path, NAME, step), self.probes, device=self.device)
+        subject = Subject(model, tokenizer, None, model.device, {})
+        self._questions.read_by(subject)
+        place = Checkpoint(Path(), NAME, step)
+        now = self._questions.table(subject, checkpoint=place, batch=AUTO)
         moves = analysis.shift(pd.concat([self._base, now], ignore_index=True))
         kept = moves[[*CELL, "before", "estimate"]].assign(step=step)
         self._shifts += kept.to_dict("records")
