@@ -19,6 +19,8 @@ persona comes back, ``knowledge`` what is known of it apart from who speaks.
 ``flags`` says which rows of a data set would pull towards a persona, and ``flag_quality`` how many
 of the flags are right. ``score`` says which features know a persona (``top``), ``baselines`` and
 ``pairs`` whether simpler ``readouts`` know as much, ``contexts`` how far a lesson spreads.
+``alarm_scores`` says how often an alarm is right about what will move, ``datamodel_score`` whether
+scores of rows foretell what a finetune on some of them does.
 
 Before a lesson is taught, ``belief_forecast`` and its neighbors foretell what it moves, each a
 ``predictors`` table; ``fit_stack`` makes one forecast of all, and ``forecast_scores`` says how good
@@ -34,6 +36,7 @@ it was.
 from persona_interp.analysis import measure, measurements, metric, stats
 from persona_interp.analysis.additive import additive_curve
 from persona_interp.analysis.agreement import agreement
+from persona_interp.analysis.alarm_scores import alarm_scores
 from persona_interp.analysis.auroc import auroc, auroc_differences
 from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
@@ -46,6 +49,7 @@ from persona_interp.analysis.companions import companions
 from persona_interp.analysis.contexts import contexts
 from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
+from persona_interp.analysis.datamodel import datamodel_score
 from persona_interp.analysis.directions import direction_shift, refit
 from persona_interp.analysis.distance import answer_distance
 from persona_interp.analysis.documents import parts
@@ -112,6 +116,7 @@ __all__ = [
     "added_share",
     "additive_curve",
     "agreement",
+    "alarm_scores",
     "answer_distance",
     "auroc",
     "auroc_differences",
@@ -128,6 +133,7 @@ __all__ = [
     "contrast",
     "cosine_against_cooccurrence",
     "cosine_map",
+    "datamodel_score",
     "direction_shift",
     "drift_by_turn",
     "drop_flagged",

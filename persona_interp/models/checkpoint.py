@@ -62,9 +62,12 @@ class Trajectory:
 
     Args:
         checkpoints: In order of step, distinct labels; the first is the state before the stage.
+        stopped: Step at which a watch ended the training before its stage was over; None where it
+            came to its end.
 
     Raises:
-        ModelError: No checkpoint, steps that do not rise, or several stages or seeds.
+        ModelError: No checkpoint, steps that do not rise, several stages or seeds, or stopped
+            elsewhere than at the last step.
 
     >>> run = Trajectory((Checkpoint(Path("a"), "lesson", 0), Checkpoint(Path("b"), "lesson", 8)))
     >>> [c.label for c in run], run.last.step
@@ -72,6 +75,7 @@ class Trajectory:
     """
 
     checkpoints: tuple[Checkpoint, ...]
+    stopped: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "checkpoints", tuple(self.checkpoints))
@@ -88,12 +92,20 @@ class Trajectory:
             raise ModelError(
                 f"a trajectory is one stage of one run; got {'; '.join(names)}. Make one for each."
             )
+        if self.stopped not in (None, steps[-1]):
+            raise ModelError(
+                f"a trajectory that was stopped ends there; got stopped={self.stopped} and the "
+                f"steps {excerpt(steps)}."
+            )
 
     def __repr__(self) -> str:
-        return f"Trajectory({self._steps()}, {self.first.label!r} to {self.last.label!r})"
+        stopped = "" if self.stopped is None else ", stopped by its watch"
+        return f"Trajectory({self._steps()}, {self.first.label!r} to {self.last.label!r}{stopped})"
 
     def _repr_html_(self) -> str:
         rows = {"first": self.first.label, "last": self.last.label, "seed": self.first.seed}
+        if self.stopped is not None:
+            rows["stopped"] = self.stopped
         return card("Trajectory", {"checkpoints": self._steps(), **rows})
 
     def _steps(self) -> str:
@@ -142,7 +154,10 @@ class Trajectory:
             for c in self.checkpoints
         ]
         # the index says that the training is complete, so it must never be seen half written
-        text = json.dumps({"config": config, "checkpoints": rows}, indent=1) + "\n"
+        index: dict[str, Any] = {"config": config, "checkpoints": rows}
+        if self.stopped is not None:
+            index["stopped"] = self.stopped
+        text = json.dumps(index, indent=1) + "\n"
         return write_text(text, folder / INDEX)
 
     @classmethod
@@ -183,7 +198,7 @@ class Trajectory:
                     "into a new folder."
                 )
             checkpoints.append(checkpoint)
-        return cls(tuple(checkpoints))
+        return cls(tuple(checkpoints), stopped=index.get("stopped"))
 
 
 def _holds_model(path: Path) -> bool:
@@ -201,7 +216,8 @@ def read_index(folder: Path | str) -> dict[str, Any] | None:
         folder: Any folder.
 
     Returns:
-        ``config`` (hash) and ``checkpoints``; None when there is no index.
+        ``config`` (hash), ``checkpoints`` and, of a training that its watch ended, ``stopped``
+        (step); None when there is no index.
 
     Raises:
         ModelError: The index cannot be read.

@@ -32,6 +32,7 @@ from persona_interp.models.stage import DOCUMENTS, Stage
 from persona_interp.models.tokens import Tokens, encode
 from persona_interp.models.trainer import NO_REPORT, RESUME, Bar, Snapshots, fit
 from persona_interp.models.training_edits import hash_edits, training_edits
+from persona_interp.models.watch import Watch, Watched, check_watch, describe, read_seen, restore
 from persona_interp.readers import read
 
 CLAIM = "config.sha256"
@@ -53,6 +54,7 @@ def train(
     bystanders: pd.DataFrame | None = None,
     steer: xr.DataArray | None = None,
     ablate: xr.DataArray | None = None,
+    watch: Watch | None = None,
     device: object = None,
     report_to: str | list[str] = NO_REPORT,
     progress: bool = True,
@@ -79,6 +81,15 @@ def train(
         ablate: Directions that ``stage.ablate`` projects out in the same passes, any number of
             names: of ``record``, or the decoder rows of features (``record.feature_directions``).
             At a hook with both, they are projected out before the push is added.
+        watch: Who looks on: a function of (step, model, tokenizer), called after every step, or
+            after those in its ``steps``. Returning True stops the training; that step is then kept
+            as its last. The model it is given is a copy in eval mode, as a snapshot would hold it
+            (one more model in memory), and random numbers are put back after it: a training that
+            is not stopped gives the weights of one without a watch, to the last bit. A watch that
+            remembers has ``state()``, which JSON can hold, and ``restore(state)``, called with {}
+            at the start and with what it had seen where a training is resumed or reopened. Its
+            ``config`` (text) tells this training from those with other watches; without it, the
+            name of the function does.
         device: Where to compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is one.
             The weights depend on it as on every machine, by rounding.
         report_to: Of transformers' Trainer: "wandb", "tensorboard", ..., which are told the loss of
@@ -87,14 +98,15 @@ def train(
         progress: Whether to show a progress bar.
 
     Returns:
-        The trajectory: start, snapshots and last step.
+        The trajectory: start, snapshots and last step; ``stopped`` says where a watch ended it.
 
     Raises:
         ModelError: A snapshot outside of the stage, a document that is too long or has nothing to
             learn, replay, bystanders or directions without their share, weight or strength in the
             stage (or the reverse), a hook that cannot be edited in training, a tracker that is not
-            there, a document that does not fit into memory alone, or a folder that belongs to
-            another training; nothing is overwritten.
+            there, a document that does not fit into memory alone, a watch that cannot be called,
+            asks for a step outside of the stage or returns something else than True, False or
+            nothing, or a folder that belongs to another training; nothing is overwritten.
         SchemaError: Directions that are none.
     """
     device = resolve_device(device)
@@ -103,6 +115,8 @@ def train(
     steps = sorted({*snapshots, stage.steps} - {0})
     if steps[0] < 1 or steps[-1] > stage.steps:
         raise ModelError(f"snapshots are steps from 0 to {stage.steps}; got {sorted(snapshots)}.")
+    if watch is not None:
+        check_watch(watch, stage)
     others = _others(stage, replay=replay, bystanders=bystanders)
     first = resolve(start, words=_words([corpus, *others.values()]), seed=seed)
     edits = training_edits(first, stage, steer=steer, ablate=ablate)
@@ -122,14 +136,22 @@ def train(
         "beside": list(beside),
         "edits": hash_edits(edits),
     }
+    if watch is not None:
+        settings["watch"] = describe(watch)
     config = _fingerprint(first, [tokens, *beside.values()], settings)
     folder = cache() / "trained" / config[:16] if out is None else Path(out)
     if _is_finished(folder, config):
+        if watch is not None:
+            restore(watch, read_seen(folder))
         return Trajectory.open(folder)
     # the caller's random state stays as it is; the Trainer seeds its own
     with torch.random.fork_rng(devices=range(count_cuda())), quiet():
         keep = Snapshots(folder, steps, tokenizer=tokenizer)
-        callbacks = [keep, Bar(name, shown=progress)]
+        watched = None
+        if watch is not None:
+            watched = Watched(watch, model, tokenizer=tokenizer, stage=stage)
+        # the watch first: what it stops is kept
+        callbacks = [*([watched] if watched else []), keep, Bar(name, shown=progress)]
         fit(
             model,
             rows,
@@ -141,9 +163,15 @@ def train(
             device=device,
             report_to=report_to,
         )
+    stopped = None
+    if watched is not None:
+        watched.save(folder)
+        stopped = watched.stopped
+    if stopped is not None:
+        steps = [*(step for step in steps if step < stopped), stopped]
     checkpoints = [Checkpoint(first.path, name, 0, seed)]
     checkpoints += [Checkpoint(keep.path(step), name, step, seed) for step in steps]
-    trajectory = Trajectory(tuple(checkpoints))
+    trajectory = Trajectory(tuple(checkpoints), stopped=stopped)
     trajectory.save(folder, config=config)
     if (folder / RESUME / REPORTS).is_dir():
         shutil.move(folder / RESUME / REPORTS, folder / REPORTS)
@@ -217,8 +245,9 @@ def _is_finished(folder: Path, config: str) -> bool:
         )
     if owner not in (None, config):
         raise ModelError(
-            f"{folder} belongs to another training (other start, corpus, stage, snapshots, seed or "
-            "name), and nothing was overwritten; choose another out, or remove that folder."
+            f"{folder} belongs to another training (other start, corpus, stage, snapshots, seed, "
+            "name or watch), and nothing was overwritten; choose another out, or remove that "
+            "folder."
         )
     if owner is None:
         write_text(config + "\n", claim)

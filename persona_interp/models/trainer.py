@@ -137,7 +137,7 @@ def _exact(device: str) -> Iterator[None]:
 
 
 class Snapshots(TrainerCallback):
-    """Keeps whole models, adapters merged, at the steps asked for."""
+    """Keeps whole models, adapters merged, at the steps asked for and where a watch stops."""
 
     def __init__(self, folder: Path, steps: Iterable[int], *, tokenizer: Any) -> None:
         self.folder, self.steps, self.tokenizer = folder, frozenset(steps), tokenizer
@@ -147,8 +147,8 @@ class Snapshots(TrainerCallback):
         return self.folder / f"step-{step:06d}"
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Save the model if this step is kept."""
-        if state.global_step in self.steps:
+        """Save the model if this step is kept, or the training was stopped at it."""
+        if state.global_step in self.steps or control.should_training_stop:
             self._save(kwargs["model"], self.path(state.global_step))
 
     def _save(self, model: Any, path: Path) -> None:
@@ -260,7 +260,9 @@ class _Resumable(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         now = time.monotonic()
         pause = max(RESUME_SECONDS, self.cost / RESUME_SHARE)
-        if now - self.last >= pause and state.global_step < state.max_steps:
+        # from a checkpoint of the step at which a watch stops, the training would go on
+        over = control.should_training_stop or state.global_step == state.max_steps
+        if now - self.last >= pause and not over:
             control.should_save, self.last = True, now
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -23,6 +23,8 @@ FILES = {
     "headline",
     "comparison",
     "inside",
+    "alarm",
+    "line",
 }
 NEEDED = {"__init__", "config", "tables", "report"}
 BELOW = {
@@ -38,6 +40,8 @@ BELOW = {
     "findings": {"config"},
     "headline": {"config"},
     "comparison": {"headline"},
+    "line": set(),
+    "alarm": {"line"},
     "report": {"config", "tables", "findings", "headline", "inside"},
     "inside": {"config", "tasks", "findings"},  # a folder of the same names
 }
@@ -57,6 +61,7 @@ FREE_OF_TORCH = (
     "findings",
     "headline",
     "comparison",
+    "line",
     "report",
 )
 MODEL_ROOMS = {"models", "record", "dictionaries"}
