@@ -33,7 +33,7 @@ from persona_interp.analysis.agreement import agreement
 from persona_interp.analysis.auroc import auroc, auroc_differences
 from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
-from persona_interp.analysis.carriers import carriers
+from persona_interp.analysis.carriers import carriers, in_one_family
 from persona_interp.analysis.causal_ranking import causal_ranking, net_effects
 from persona_interp.analysis.causes import added_share, removed_share
 from persona_interp.analysis.checkpoints import over_checkpoints
@@ -128,6 +128,7 @@ __all__ = [
     "feature_shift",
     "flag_quality",
     "flags",
+    "in_one_family",
     "judge_fitness",
     "knowledge",
     "lasting_effect",
