@@ -5,8 +5,6 @@ NONE = "a measure or metric table without intervals: lo and hi are NaN"
 STEP = "a step of effects.effects, which has rows"
 
 EXEMPT: dict[str, str] = {
-    "carriers.carriers": "the intervals of stats.jackknife and stats.t_interval, with rows",
-    "carriers.in_one_family": "Benjamini-Hochberg over the p of carriers.carriers",
     "coherence.of_edits": "the interval of stats.t_interval, which has rows, paired by question",
     "causal_ranking.net_effects": "the interval of stats.jackknife, which has rows",
     "causal_ranking.causal_ranking": "the interval of stats.t_interval, which has rows",
