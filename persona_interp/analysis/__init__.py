@@ -41,7 +41,7 @@ from persona_interp.analysis.auroc import auroc, auroc_differences
 from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
 from persona_interp.analysis.beliefs import belief_forecast, summon_forecast
-from persona_interp.analysis.carriers import carriers
+from persona_interp.analysis.carriers import carriers, in_one_family
 from persona_interp.analysis.causal_ranking import causal_ranking, net_effects
 from persona_interp.analysis.causes import added_share, removed_share
 from persona_interp.analysis.checkpoints import over_checkpoints
@@ -149,6 +149,7 @@ __all__ = [
     "flag_quality",
     "flags",
     "forecast_scores",
+    "in_one_family",
     "judge_fitness",
     "knowledge",
     "lasting_effect",

@@ -25,13 +25,17 @@ from persona_interp.analysis.edit_odds import (
 )
 from persona_interp.analysis.stats import LEVEL, benjamini_hochberg, jackknife, t_interval
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.schema.words import ALPHA, BEHAVIOR, UNEDITED, Carries, Group, Way
+from persona_interp.schema.words import ALPHA, BEHAVIOR, UNEDITED, Carries, Group, Ruling, Way
 from persona_interp.worlds import World
 
 RANDOM = (Group.NORM, Group.VARIANCE)
 CASE = ("candidate", "kind", "group", "size", "sites", "how")
 """Columns that tell what is edited, and how."""
 CASES = ("of", "edit", *CASE, "null", "strength")
+SPOKEN = ("strength", "strength_hi", "nats", "excess", "excess_lo", "excess_hi", "limit")
+"""Columns of cases that are averaged over the finetunes, where they are there."""
+UNCLAIMED = {Ruling.FAILS: Carries.BROKEN, Ruling.UNDECIDED: Carries.UNSURE}
+"""What is said in place of a claim, by whether text is coherent."""
 
 Array = npt.NDArray[np.float64]
 
@@ -75,15 +79,16 @@ def carriers(
     several finetunes the mean of theirs. Prompts are the units of the first interval (jackknife:
     numerator and denominator leave out a prompt together, in all finetunes alike), finetunes those
     of the second. A candidate *carries* the effect where both intervals leave out 0, the number
-    lies beyond the random edits' range and q is below 0.05, and text under the edit is coherent;
-    with fewer than three finetunes it does so in these alone.
+    lies beyond the random edits' range and q is below 0.05, and text under the edit, where any was
+    drawn, is told coherent; with fewer than three finetunes it does so in these alone.
 
     Args:
         cases: One row a finetune and edit: ``of`` (label of the tuned checkpoint), ``edit``,
             ``candidate``, ``kind``, ``group`` and ``how`` (words of ``Group`` and ``Way``),
             ``size``, ``sites``, ``null`` (a random edit is the null of candidates of the same
-            text) and ``strength``; where text was drawn ``nats``, and ``limit``, the most at which
-            text is coherent.
+            text) and ``strength``; where text was drawn ``nats``, ``excess`` beyond own text with
+            its interval (``excess_lo``, ``excess_hi``), and ``limit``, the most at which text is
+            coherent; of a push ``strength_hi``.
         measured: With ``world`` a behavior table, else a trait_scores table; with ``edit``, and
             ``of`` as in cases. Base and tuned unedited, and each under its edits.
         base: Label of the base.
@@ -119,12 +124,11 @@ def carriers(
     for key, part in cases.groupby(list(CASE), sort=False):
         case = {name: part[name].iloc[0] for name in CASE}
         numbers[key], n_prompts = _numbers(case, part, cases, odds, base=base, floor=floor)
-        strength, nats, limit = (
-            float(np.mean(part[name].to_numpy(np.float64))) if name in part else np.nan
-            for name in ("strength", "nats", "limit")
-        )
-        about = {"null": part["null"].iloc[0], "strength": strength, "nats": nats}
-        about["is_broken"] = nats > limit
+        spoken = {
+            name: float(np.mean(part[name].to_numpy(np.float64))) if name in part else np.nan
+            for name in SPOKEN
+        }
+        about = {"null": part["null"].iloc[0], "coherence": _coherent(spoken)} | spoken
         rows.append(case | about | {"key": key, "n": n_prompts})
     nulls = _nulls(rows, numbers)
     table = pd.DataFrame(
@@ -134,10 +138,46 @@ def carriers(
             if row["group"] not in RANDOM
         ]
     )
-    table["q"] = benjamini_hochberg(table["p"])
-    table["verdict"] = [_verdict(row) for row in table.to_dict("records")]
-    table = table.assign(measure=measure)[list(schema.TABLES["carriers"])]
-    return schema.check(table, "carriers")
+    return in_one_family(table.assign(measure=measure))
+
+
+def in_one_family(table: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, with q over all of them, measure by measure, and the verdicts that follow.
+
+    Whoever asks several finetunes of which one carries has asked more often than one of them.
+
+    Args:
+        table: Rows of carriers tables; ``of`` = the finetune, where several were searched alone.
+
+    Returns:
+        The table, with ``q``, ``family`` and ``verdict`` anew.
+
+    >>> row = dict.fromkeys(schema.TABLES["carriers"], 0.5) | {"n": 5, "n_tuned": 1, "n_null": 4}
+    >>> row |= {"group": "candidate", "judged": "share", "measure": "behavior", "how": "removed"}
+    >>> two = pd.DataFrame([row | {"of": "a", "p": 0.02}, row | {"of": "b", "p": 0.9}])
+    >>> in_one_family(two)[["q", "family"]].values.tolist()[0]
+    [0.04, 'behavior: 2 tests, 2 finetunes']
+    """
+    parts = []
+    for measure, part in table.groupby("measure", sort=False):
+        n = int(part["p"].notna().sum())
+        family = f"{measure}: {n} test{'s' if n != 1 else ''}"
+        if "of" in part:
+            family += f", {part['of'].nunique()} finetunes"
+        part = part.assign(q=benjamini_hochberg(part["p"]), family=family)
+        parts.append(part.assign(verdict=[_verdict(row) for row in part.to_dict("records")]))
+    known = list(schema.TABLES["carriers"])
+    table = pd.concat(parts).sort_index()
+    return schema.check(table[[*table.columns.intersection(["of"]), *known]], "carriers")
+
+
+def _coherent(spoken: Mapping[str, float]) -> str:
+    """Whether the text is told coherent, told broken, or neither; '' where nothing was drawn."""
+    if np.isnan(spoken["limit"]) or np.isnan(spoken["nats"]):
+        return ""
+    if spoken["excess_hi"] <= spoken["limit"]:
+        return Ruling.HOLDS
+    return Ruling.FAILS if spoken["excess_lo"] > spoken["limit"] else Ruling.UNDECIDED
 
 
 def _numbers(
@@ -197,7 +237,7 @@ def _row(
     row: Mapping[str, Any], own: _Numbers, null: Mapping[str, Sequence[float]]
 ) -> dict[str, Any]:
     """One row of the table, without q and verdict."""
-    columns = {name: row[name] for name in (*CASE, "strength", "nats", "is_broken", "n")}
+    columns = {name: row[name] for name in (*CASE, *SPOKEN, "coherence", "n")}
     for name, lo, hi, values in (
         ("effect", "lo", "hi", own.effect),
         ("share", "share_lo", "share_hi", own.share),
@@ -254,8 +294,8 @@ def _verdict(row: Mapping[str, Any]) -> str:
     enough = row["n_tuned"] >= ENOUGH_TUNED
     if enough:
         is_claimed = is_claimed and (row["tuned_lo"] > 0 or row["tuned_hi"] < 0)
-    if is_claimed and row["is_broken"]:
-        return Carries.BROKEN
+    if is_claimed and row["coherence"] in UNCLAIMED:
+        return UNCLAIMED[row["coherence"]]
     if is_claimed and value > row["null_hi"]:
         return Carries.CARRIES if enough else Carries.HERE
     if is_claimed and value < row["null_lo"] and value < 0:

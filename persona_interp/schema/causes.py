@@ -1,6 +1,6 @@
 """What carries an effect: columns of tables about edits of the inside."""
 
-from persona_interp.schema.words import Carries, Group, Unit, Way
+from persona_interp.schema.words import Carries, Group, Ruling, Unit, Way
 
 CAUSES: dict[str, dict[str, str]] = {
     "causes": {
@@ -72,14 +72,30 @@ CAUSES: dict[str, dict[str, str]] = {
         "p": (
             "of a random edit going as far, two-sided: the larger of both kinds; NaN of controls"
         ),
-        "q": "Benjamini-Hochberg over all candidates of the measure",
-        "strength": "of a push: multiple of what the finetune moved; else 1",
+        "q": "Benjamini-Hochberg over all tests of the family",
+        "family": (
+            "what is corrected together: a measure, of all candidates and ways (in a comparison of "
+            "all finetunes too), and how many tests that is"
+        ),
+        "judged": "the number that the verdict is about: share_of_patch, of text share",
+        "strength": "of a push, the largest that is told coherent (times the finetune's); else 1",
+        "strength_hi": "of a push, the largest that is not told to break the text; else NaN",
         "nats": "nats a token by which text under the edit surprises the base; NaN if not drawn",
+        "excess": "the same beyond a model's own text, mean over questions (nats a token)",
+        "excess_lo": (
+            "lower end of its 95 % interval over questions; of several finetunes the mean of "
+            "theirs, which is wide rather than narrow"
+        ),
+        "excess_hi": "upper end",
+        "coherence": (
+            f"'{Ruling.HOLDS}' where the whole interval lies below the limit, '{Ruling.FAILS}' "
+            f"beyond it, else '{Ruling.UNDECIDED}'; '' where no text was asked for"
+        ),
         "n": "prompts (templates of a world), none of which chose anything",
         "n_tuned": "finetunes behind the row",
         "verdict": (
             f"{Carries.CARRIES}, {Carries.HERE}, {Carries.AGAINST}, {Carries.BROKEN}, "
-            f"{Carries.NONE} or {Carries.UNDEFINED}; '' of controls"
+            f"{Carries.UNSURE}, {Carries.NONE} or {Carries.UNDEFINED}; '' of controls"
         ),
         "note": "why there is no share; '' where there is one",
     },

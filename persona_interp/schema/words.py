@@ -197,6 +197,7 @@ class Carries(StrEnum):
     HERE = "carries it in these finetunes"
     AGAINST = "works against it"
     BROKEN = "leaves no coherent text"
+    UNSURE = "not told whether text stays coherent"
     NONE = "not told from chance"
     UNDEFINED = "nothing to share out"
 

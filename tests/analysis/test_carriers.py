@@ -95,12 +95,46 @@ def test_the_harder_kind_of_chance_decides() -> None:
     assert row["null_hi"] > 0.6 and row["verdict"] == Carries.NONE
 
 
-def test_what_leaves_no_coherent_text_carries_nothing() -> None:
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [
+        ((0.2, 0.8), Carries.CARRIES),
+        ((0.2, 1.8), Carries.UNSURE),  # the mean is below the limit of 1.0, and does not decide
+        ((1.2, 1.8), Carries.BROKEN),
+    ],
+)
+def test_coherence_is_told_by_an_interval(ends: tuple[float, float], verdict: Carries) -> None:
     cases, scores = planted({OWN: 0.9, PATCH: 0.95} | null(0.05))
-    for nats, verdict in ((1.5, Carries.CARRIES), (2.5, Carries.BROKEN)):
-        spoken = cases.assign(nats=nats, limit=2.0)
-        table = analysis.carriers(spoken, scores, base="base")
-        assert table.loc[table["group"] == Group.CANDIDATE, "verdict"].item() == verdict
+    numbers = {"excess": sum(ends) / 2, "excess_lo": ends[0], "excess_hi": ends[1]}
+    spoken = cases.assign(nats=1.5, limit=1.0, **numbers)
+    table = analysis.carriers(spoken, scores, base="base")
+    own = table.loc[table["group"] == Group.CANDIDATE].iloc[0]
+    assert own["verdict"] == verdict and own["excess_hi"] == pytest.approx(ends[1])
+
+
+def test_several_finetunes_are_corrected_together() -> None:
+    alone = []
+    for of in ("one", "two"):
+        effects = {OWN: 0.9, PATCH: 0.95} | null(0.05 if of == "one" else 0.5)
+        table = analysis.carriers(*planted(effects, lessons=(of,)), base="base")
+        alone.append(table.assign(of=of))
+    together = analysis.in_one_family(pd.concat(alone, ignore_index=True))
+    claims = together.loc[together["group"] == Group.CANDIDATE]
+    assert set(claims["family"]) == {"behavior: 2 tests, 2 finetunes"}
+    assert {table["family"].iloc[0] for table in alone} == {"behavior: 1 test"}
+    least = claims["p"].min()
+    assert claims["q"].min() == pytest.approx(2 * least) and claims["q"].max() >= claims["p"].max()
+    pd.testing.assert_frame_equal(analysis.in_one_family(together), together)
+
+
+def test_what_was_found_alone_is_not_found_among_many() -> None:
+    cases, scores = planted({OWN: 0.22, PATCH: 0.95} | null(0.1), lessons=("one",))
+    table = analysis.carriers(cases, scores, base="base").assign(of="one")
+    own = table["group"] == Group.CANDIDATE
+    assert table.loc[own, "verdict"].item() == Carries.HERE
+    others = [table.loc[own].assign(of=f"other {i}", p=0.9) for i in range(20)]
+    together = analysis.in_one_family(pd.concat([table, *others], ignore_index=True))
+    assert together.loc[together["of"] == "one"].loc[own, "verdict"].item() == Carries.NONE
 
 
 def test_what_breaks_both_models_alike_takes_nothing_net() -> None:

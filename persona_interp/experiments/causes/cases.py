@@ -52,6 +52,7 @@ def add(
     *,
     way: str,
     strength: float = 1.0,
+    most: float = np.nan,
     random: Mapping[str, Mapping[str, Array]] | None = None,
     n_random: int = 0,
     along: Mapping[str, Array] | None = None,
@@ -65,6 +66,7 @@ def add(
         shift: How far the finetune moved the mean residual, by hook.
         way: "added", "pushed" or "pushed the other way".
         strength: Multiple of what the finetune moved within the candidate; negative = away.
+        most: What the strength of a push may be at most, as far as is told.
         random: Random directions, as of ``random_candidates``.
         n_random: Of either kind.
         along: What is added instead of the part of the shift, by hook: a control as long as the
@@ -79,7 +81,7 @@ def add(
     if not all(lengths.values()):
         return []
     name, null = f"{way} {one.name} ({one.size}) at {one.sites}", f"{way} {one.name} at {one.sites}"
-    row = _row(one, way, edit=name, null=null) | {"strength": strength}
+    row = _row(one, way, edit=name, null=null) | {"strength": strength, "strength_hi": most}
     cases = [Case(row, _pushes(vectors, factor, name))]
     for kind, by_hook in (random or {}).items():
         for i in range(n_random):
@@ -129,6 +131,7 @@ def _row(one: Candidate, way: str, *, edit: str, null: str) -> dict[str, Any]:
     return {
         **{"edit": edit, "candidate": one.name, "kind": one.kind, "group": str(one.group)},
         **{"size": one.size, "sites": one.sites, "how": str(way), "null": null, "strength": 1.0},
+        "strength_hi": np.nan,
     }
 
 

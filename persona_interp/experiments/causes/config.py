@@ -39,8 +39,8 @@ class CausesSettings:
         n_random: Random edits of either kind beside every size.
         n_spoken: How many of these text is drawn under, where a candidate is removed or added.
         n_matched: Sets of other features, as often active, beside every set of features.
-        coherence: Nats a token by which text under a push may surprise the base more than its own
-            text does.
+        coherence: Nats a token by which text under an edit may surprise the base more than its own
+            text does; the whole 95 % interval over prompts has to lie below.
     """
 
     questions: int = 20
@@ -159,7 +159,7 @@ class Causes:
             config |= {"sets": list(settings.sets), "axes": list(settings.axes)}
             config |= {"n_random": settings.n_random, "n_matched": settings.n_matched}
             config |= {"n_spoken": settings.n_spoken}
-            config |= {"coherence": settings.coherence}
+            config |= {"told_coherent": settings.coherence}
             if others:
                 config |= {"controls": [other.label for other in self.control]}
             needs = (cells["questions",], cells["moved", source.label], *every, *others)

@@ -13,21 +13,22 @@ from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.page import Block
 from persona_interp.report.rows import Row, has, only, rows
-from persona_interp.schema.words import BEHAVIOR, TEXT, Carries, Group, Way
+from persona_interp.schema.words import BEHAVIOR, TEXT, Carries, Group, Ruling, Way
 
 Tables = dict[str, pd.DataFrame]
 
 TITLE = "Causes: what carries the finetune's effect, and what is missed without it?"
-SOURCE = "tables/carriers.csv"
+SOURCE, STRENGTHS = "tables/carriers.csv", "tables/strengths.csv"
 SHOWN = [
     *("candidate", "group", "size", "sites", "how", "effect", "lo", "hi", "share_of_patch"),
     *("share_of_patch_lo", "share_of_patch_hi", "tuned_lo", "tuned_hi", "null_lo", "null_hi"),
-    *("q", "strength", "nats", "verdict"),
+    *("q", "family", "strength", "strength_hi", "nats", "excess", "excess_lo", "excess_hi"),
+    *("coherence", "verdict"),
 ]
 VERBS = {
     Way.REMOVED: "Taken out of the tuned model",
     Way.ADDED: "Added to the base, as far as the finetune went",
-    Way.PUSHED: "Pushed in the base as far as text stays coherent",
+    Way.PUSHED: "Pushed in the base as far as text is told coherent",
 }
 
 CONTROLS = {
@@ -64,7 +65,8 @@ def by_finetune(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> lis
 
     Args:
         run: The run's folder; figures are written there.
-        tables: Of the comparison; ``carriers`` and ``ranking`` with ``of``, the finetune.
+        tables: Of the comparison; ``carriers``, ``ranking`` and ``strengths`` with ``of``, the
+            finetune.
         provenance: From ``provenance_of``, with the ``primary`` trait.
 
     Returns:
@@ -76,7 +78,7 @@ def by_finetune(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> lis
     for place, of in enumerate(map(str, tables["carriers"]["of"].unique())):
         own = {
             name: only(tables[name], of=of).drop(columns="of")
-            for name in ("carriers", "ranking")
+            for name in ("carriers", "ranking", "strengths")
             if has(tables, name)
         }
         own = {name: table for name, table in own.items() if len(table)}
@@ -93,6 +95,8 @@ def _of_effect(
     table = tables["carriers"]
     behavior = table.loc[table["measure"] == BEHAVIOR]
     content = [page.paragraph(text, source=SOURCE) for text in sentences(behavior, target=target)]
+    if has(tables, "strengths"):
+        content.append(page.paragraph(push_sentence(tables["strengths"]), source=STRENGTHS))
     for number, sites in enumerate(behavior["sites"].unique()):
         figure = plots.carriers(behavior, sites=sites)
         caption = f"What goes and what comes with each candidate at {sites}."
@@ -104,6 +108,13 @@ def _of_effect(
     if len(text):
         content += [page.heading("What is said"), page.paragraph(text_sentence(text))]
         content.append(_table(text, "Drawn answers, judged by the base (bits a token)."))
+    if has(tables, "strengths"):
+        caption = (
+            "Pushes that were tried, on the questions that choose: nats a token beyond the base's "
+            "own text, 95 % over questions."
+        )
+        content.append(page.heading("How hard a push may be"))
+        content.append(page.table(tables["strengths"], caption=caption, source=STRENGTHS))
     if "ranking" in tables:
         caption = (
             "Features by what taking each alone out of the tuned model takes of the effect, on the "
@@ -161,7 +172,29 @@ def sentences(table: pd.DataFrame, *, target: str) -> list[str]:
             "this is said of these alone."
         )
     half = "Candidates, doses and strengths were chosen on other questions than those reported."
-    return [*texts, f"{half} {reach}"]
+    families = claims["family"].unique()
+    return [*texts, f"{half} q is corrected over one family ({', '.join(families)}). {reach}"]
+
+
+def push_sentence(table: pd.DataFrame) -> str:
+    """How many candidates could be pushed, and where text was not told apart from broken text.
+
+    Args:
+        table: A strengths table.
+
+    Returns:
+        One sentence.
+    """
+    by = [name for name in ("of", "candidate", "sites") if name in table]
+    searches = [set(own["coherence"]) for _, own in table.groupby(by, sort=False)]
+    pushed = sum(Ruling.HOLDS in words for words in searches)
+    open_ends = sum(Ruling.UNDECIDED in words for words in searches)
+    return (
+        f"{pushed} of {len(searches)} searches found a push whose text is told coherent (its whole "
+        f"interval over {int(table['n'].max())} questions lies below the limit); in {open_ends} "
+        "some stronger push is neither told coherent nor told broken, and the strength may be "
+        "larger (strength_hi)."
+    )
 
 
 def text_sentence(table: pd.DataFrame) -> str:
@@ -183,10 +216,15 @@ def text_sentence(table: pd.DataFrame) -> str:
         parts.append(
             f"{way}: {first.candidate} {first.share:.2f} "
             f"[{first.share_lo:.2f}, {first.share_hi:.2f}] ({int(first.n)} questions; "
-            f"{first.verdict or 'a control'}), {first.nats:.2f} nats a token"
+            f"{first.verdict or 'a control'}), {_nats(first)}"
         )
     listed = "; ".join(parts)
     return f"Share of the difference between the tuned model's text and the base's; {listed}."
+
+
+def _nats(row: Row) -> str:
+    beyond = f"{row.excess:+.2f} [{row.excess_lo:.2f}, {row.excess_hi:.2f}] beyond own text"
+    return f"{row.nats:.2f} nats a token, {beyond}"
 
 
 def _share(row: Row) -> str:

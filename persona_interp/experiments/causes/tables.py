@@ -19,8 +19,8 @@ def summarize(experiment: Causes, store: Store) -> Tables:
         store: Its run; missing cells leave fewer finetunes.
 
     Returns:
-        Tables by name: ``sources``; ``ranking``, where there are dictionaries; ``carriers`` and
-        ``text`` of the finetunes whose edits are done.
+        Tables by name: ``sources``; ``ranking``, where there are dictionaries; ``carriers``,
+        ``text`` and ``strengths`` (what pushes were tried) of the finetunes whose edits are done.
     """
     sources = [experiment.base, *experiment.tuned]
     rows = [(one.label, one.path, one.weights, one.note) for one in sources]
@@ -34,7 +34,7 @@ def summarize(experiment: Causes, store: Store) -> Tables:
                 table = read_table(store.path(moved, "ranked.parquet"))
                 ranked.append(table.assign(of=source.label))
             if store.has(edits):
-                names = ("cases", "measured", "text")
+                names = ("cases", "measured", "text", "strengths")
                 parts.append(
                     [
                         read_table(store.path(edits, f"{name}.parquet")).assign(of=source.label)
@@ -45,9 +45,11 @@ def summarize(experiment: Causes, store: Store) -> Tables:
         table = pd.concat(ranked, ignore_index=True)
         tables["ranking"] = analysis.causal_ranking(table, n_tuned=len(ranked))
     if parts:
-        cases, measured, text = (pd.concat(p, ignore_index=True) for p in zip(*parts, strict=True))
+        cases, measured, text, strengths = (
+            pd.concat(p, ignore_index=True) for p in zip(*parts, strict=True)
+        )
         tables["carriers"] = _carriers(experiment, cases, measured, text)
-        tables["text"] = text
+        tables |= {"text": text, "strengths": strengths}
     return tables
 
 

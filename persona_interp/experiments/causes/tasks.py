@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import analysis, readers, record
+from persona_interp.analysis.coherence import Excess, excess, of_edits, search
 from persona_interp.experiments.causes.candidates import (
     DIRECTION,
     Candidate,
@@ -62,8 +63,8 @@ from persona_interp.worlds import World
 Needs = tuple[Path, ...]
 COLUMNS = ["dictionary", "feature", "before", "after", "effect", "lo", "hi", "share"]
 """Of ``ranked.parquet``."""
-STRENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Multiples of what the finetune moved, among which the largest coherent push is searched."""
+TRIED = ["candidate", "sites", "strength", "excess", "excess_lo", "excess_hi", "n", "coherence"]
+"""Of ``strengths.parquet``."""
 
 
 def questions(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -143,7 +144,7 @@ def edits(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
     Needs questions, moved, then moved of all finetunes and of all controls. Writes
     ``cases.parquet`` (every edit), ``measured.parquet`` (behavior under it), ``text.parquet``
-    (answers, judged by the base).
+    (answers, judged by the base), ``strengths.parquet`` (what pushes were tried).
     """
     asked = open_asked(config, needs[0])
     base, tuned = checkpoint_of(config["base"]), checkpoint_of(config["tuned"])
@@ -152,7 +153,8 @@ def edits(config: dict[str, Any], needs: Needs, out: Path) -> None:
     candidates = _candidates(config, asked, needs)
     removed, added = _removed(config, asked, candidates, base), []
     added += _added(config, asked, candidates, shifts)
-    added += _pushed(config, asked, candidates, shifts)
+    pushed, strengths = _pushed(config, asked, candidates, shifts)
+    added += pushed
     added += patches(tuned, _sites(config["hooks"]), way=Way.ADDED)
     items, tables, texts = half(asked.items, TEST), [], []
     for checkpoint, cases in ((tuned, removed), (base, added)):
@@ -164,18 +166,14 @@ def edits(config: dict[str, Any], needs: Needs, out: Path) -> None:
         texts.append(_text(config, asked, checkpoint, spoken, split=TEST))
     cases = table_of([*removed, *added], of=tuned.label)
     text = pd.concat(texts, ignore_index=True)
-    nats = {edit: _mean(text, "edit", str(edit)) for edit in set(text["edit"])}
-    # under which every answer is empty there is no coherent text either
-    nats = {edit: math.inf if math.isnan(value) else value for edit, value in nats.items()}
-    unedited = text.loc[text["edit"] == UNEDITED]
     # the finetune's own text may surprise the base, and is coherent all the same
-    own = [_mean(unedited, "checkpoint", model.label) for model in (base, tuned)]
-    cases = cases.assign(nats=[nats.get(edit, math.nan) for edit in cases["edit"]])
-    known = [value for value in own if not math.isnan(value)]
-    cases = cases.assign(limit=max(known, default=math.nan) + config["coherence"])
+    ends = [base.label, tuned.label]
+    coherence = of_edits(text, checkpoints=ends, limit=config["told_coherent"])
+    cases = cases.merge(coherence, on="edit", how="left")
     write_table(cases, out / "cases.parquet")
     write_table(pd.concat(tables, ignore_index=True), out / "measured.parquet")
     write_table(text, out / "text.parquet")
+    write_table(strengths, out / "strengths.parquet")
 
 
 def _candidates(config: dict[str, Any], asked: Asked, needs: Needs) -> list[Candidate]:
@@ -251,49 +249,35 @@ def _added(
 
 def _pushed(
     config: dict[str, Any], asked: Asked, candidates: list[Candidate], shifts: dict[str, Any]
-) -> list[Case]:
-    """Each candidate at one site pushed as far as text stays coherent, and as far the other way."""
+) -> tuple[list[Case], pd.DataFrame]:
+    """Each candidate at one site pushed as far as text is told coherent, and as far the other way.
+
+    Beside the cases, every strength that was tried.
+    """
     base, cases = checkpoint_of(config["base"]), []
-    own = _mean(_text(config, asked, base, {}, split=CHOICE), "edit", UNEDITED)
+    own = _text(config, asked, base, {}, split=CHOICE)
     random = {"random": asked.random, "n_random": config["n_random"]}
+    parts = []
     for one in candidates:
         if one.group != Group.CANDIDATE or len(one.parts) > 1:
             continue
 
-        def is_coherent(strength: float, one: Candidate = one) -> bool:
+        def beyond(strength: float, one: Candidate = one) -> Excess:
             pushes = add(one, shifts, way=Way.PUSHED, strength=strength)
             named = {case.row["edit"]: case.edits for case in pushes}
             text = _text(config, asked, base, named, split=CHOICE)
-            nats = text.loc[text["edit"] != UNEDITED, "nats"].mean()
-            return bool(nats <= own + config["coherence"])
+            return excess(text.loc[text["edit"] != UNEDITED], own)
 
         if not add(one, shifts, way=Way.PUSHED):
             continue
-        strength = largest(STRENGTHS, is_coherent)
-        if math.isfinite(strength):
-            cases += add(one, shifts, way=Way.PUSHED, strength=strength, **random)
-            cases += add(one, shifts, way=Way.OPPOSITE, strength=-strength)
-    return cases
-
-
-def largest(strengths: tuple[float, ...], is_good: Any) -> float:
-    """Largest strength that is good, by bisection: what is too strong stays so beyond.
-
-    Args:
-        strengths: In rising order.
-        is_good: Function of a strength.
-
-    Returns:
-        The strength; NaN where even the smallest is too strong.
-
-    >>> largest((1.0, 2.0, 4.0), lambda strength: strength < 3)
-    2.0
-    """
-    good, bad = -1, len(strengths)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if is_good(strengths[middle]) else (good, middle)
-    return strengths[good] if good >= 0 else math.nan
+        found = search(beyond, limit=config["told_coherent"])
+        parts.append(found.tried.assign(candidate=one.name, sites=one.sites))
+        if math.isfinite(found.told):
+            push = {"way": Way.PUSHED, "strength": found.told, "most": found.most}
+            cases += add(one, shifts, **push, **random)
+            cases += add(one, shifts, way=Way.OPPOSITE, strength=-found.told)
+    strengths = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TRIED)
+    return cases, strengths[TRIED]
 
 
 def _rank(config: dict[str, Any], asked: Asked, sae: Any, feats: xr.Dataset) -> pd.DataFrame:
@@ -333,12 +317,6 @@ def _text(
     bits = bits.assign(logodds=(bits["bits_pos"] - bits["bits_neg"]) / bits["n_tokens"])
     keys = ["edit", "prompt", "sample"]
     return table.merge(bits[[*keys, "logodds"]], on=keys, how="left")
-
-
-def _mean(text: pd.DataFrame, column: str, value: str) -> float:
-    """Mean nats a token of the answers with this value; NaN where all are empty."""
-    nats = text.loc[text[column] == value, "nats"].dropna().to_numpy(np.float64)
-    return float(nats.mean()) if len(nats) else math.nan
 
 
 def _is_spoken(case: Case, n_random: int) -> bool:

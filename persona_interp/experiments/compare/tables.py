@@ -80,7 +80,8 @@ def summarize(experiment: Compare, store: Store) -> Tables:
         (everything that was tested), ``shift`` (last prompt token), ``drift``, ``samples``,
         ``sound`` (what the samples sound like), ``separability``, ``novelty``, ``lens``;
         ``features``, ``fidelity``, ``tokens`` and ``words`` of dictionaries; of a search for what
-        carries the effect ``carriers``, ``ranking`` and ``text``, each with ``of``, the finetune.
+        carries the effect ``carriers`` (q over all finetunes), ``ranking``, ``text`` and
+        ``strengths``, each with ``of``, the finetune.
     """
     cells = FinishedCells(experiment, store)
     tables: Tables = {"sources": sources(experiment)}
@@ -341,4 +342,7 @@ def _causes(cells: FinishedCells) -> Tables:
         for name, table in causes.summarize(search, cells.store).items():
             if name != "sources":
                 parts.setdefault(name, []).append(table.assign(of=label))
-    return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+    together = {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+    if "carriers" in together:
+        together["carriers"] = analysis.in_one_family(together["carriers"])
+    return together

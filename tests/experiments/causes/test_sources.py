@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from persona_interp import experiments
+from persona_interp.analysis.coherence import largest
 from persona_interp.errors import PersonaInterpError
 from persona_interp.experiments.causes.candidates import Candidate, Part, at_all_sites, within
 from persona_interp.experiments.causes.cases import add
 from persona_interp.experiments.causes.sources import search
-from persona_interp.experiments.causes.tasks import largest
 from persona_interp.schema.words import Group, Way
 from tests.experiments.causes.conftest import SITE, WORLD, planted_directions, save_planted
 
