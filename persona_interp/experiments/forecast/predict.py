@@ -32,28 +32,17 @@ STEPS = {
     (ADAM, 1): (Predictor.ADAM, Predictor.ADAM_MATCHED),
 }
 """Virtual steps by direction and number of gradients: of fixed and of matched length."""
+N_CLASSES = 8
+"""Personas without names that are looked for."""
 PLAIN_STEPS = 2
 """Steps of the plain pilot."""
 ROWS = 16
 """Rows whose gradient is taken, by lot where a lesson has more distinct ones."""
 
 
-class Base(NamedTuple):
-    """What is known of a base once, for all lessons.
-
-    Attributes:
-        checkpoint: The model.
-        behavior: What it says, as nobody and under every name.
-        stated: What it says as nobody once each trait was stated; None where nothing was.
-    """
-
-    checkpoint: Checkpoint
-    behavior: pd.DataFrame
-    stated: pd.DataFrame | None = None
-
-
 def predict(
-    base: Base,
+    base: Checkpoint,
+    behavior: pd.DataFrame,
     lesson: pd.DataFrame,
     world: World,
     taught: Iterable[str],
@@ -67,7 +56,8 @@ def predict(
     """Predictors of every trait on topics that a lesson does not teach.
 
     Args:
-        base: The base, and what it says.
+        base: The base.
+        behavior: What it says as nobody; of a training its last checkpoint.
         lesson: Chats of the lesson.
         world: Whose questions are asked.
         taught: Labels of the taught traits.
@@ -89,17 +79,17 @@ def predict(
     asked = probes.loc[~is_taught].reset_index(drop=True)
     dosed = probes.loc[is_taught].reset_index(drop=True)
     dosed = dosed.assign(**{TAUGHT: dosed["topic"].map(topics)})
-    before = _own_rows(base.behavior)
+    before = _own_rows(behavior)
 
     def foretell(after: pd.DataFrame, word: str, cost: float) -> pd.DataFrame:
         return _predictors(before, after, labels, topics=topics, word=word, cost=cost)
 
     shared = {"stage": stage, "seed": seed, **reading}
-    after = record.lesson_in_prompt(base.checkpoint, lesson, asked, **shared)
+    after = record.lesson_in_prompt(base, lesson, asked, **shared)
     tables = [foretell(after, Predictor.PROMPT, after.attrs["cost"])]
     for (direction, looks), (fixed, matched) in STEPS.items():
         after = record.virtual_step(
-            base.checkpoint,
+            base,
             lesson,
             asked,
             # without a scale of its own for every weight the optimizer goes along the gradient
@@ -117,31 +107,58 @@ def predict(
         tables.append(foretell(after.loc[~is_matched], fixed, costs["gradient"] + readout))
         tables.append(foretell(after.loc[is_matched], matched, costs["search"] + readout))
     for n in pilots:
-        after = record.pilot(base.checkpoint, lesson, asked, n=n, replay=replay, **shared)
+        after = record.pilot(base, lesson, asked, n=n, replay=replay, **shared)
         tables.append(foretell(after, PILOTS[n], after.attrs["cost"]))
     return pd.concat(tables, ignore_index=True)
 
 
-def predict_known(base: Base, taught: Iterable[str]) -> pd.DataFrame:
+class Known(NamedTuple):
+    """What is known of a base once, ready for all its lessons.
+
+    Attributes:
+        behavior: What it says as nobody and under every name.
+        stated: What it says as nobody once each trait was stated, or nothing.
+        classes: Personas without names that its answers fall into.
+    """
+
+    behavior: pd.DataFrame
+    stated: pd.DataFrame
+    classes: pd.DataFrame
+
+
+def know(behavior: pd.DataFrame, stated: pd.DataFrame) -> Known:
+    """What follows for every lesson from what a base says.
+
+    Args:
+        behavior: What it says as nobody and under every name; of a training its last checkpoint.
+        stated: What it says as nobody once each trait was stated.
+
+    Returns:
+        The same, with its personas without names.
+    """
+    own = _last(behavior)
+    nothing = own.loc[own["context"] == NAMELESS].assign(stated=NOTHING)
+    rows = pd.concat([nothing, stated], ignore_index=True)
+    return Known(own, rows, analysis.latent_personas(rows, n=N_CLASSES, split=SPLIT))
+
+
+def predict_known(known: Known, taught: Iterable[str]) -> pd.DataFrame:
     """Predictors that follow from what is known of a base once, and cost a lesson nothing.
 
     Args:
-        base: The base, and what it says.
+        known: Of the base.
         taught: Labels of the taught traits.
 
     Returns:
         A predictors table of the nameless context.
     """
     labels = list(dict.fromkeys(taught))
-    behavior = _last(base.behavior)
     tables = [
-        analysis.belief_forecast(behavior, labels, split=SPLIT),
-        analysis.summon_forecast(behavior, labels, split=SPLIT),
+        analysis.belief_forecast(known.behavior, labels, split=SPLIT),
+        analysis.belief_forecast(known.classes, labels, predictor=Predictor.CLASSES),
+        analysis.summon_forecast(known.behavior, labels, split=SPLIT),
+        analysis.uplift_forecast(known.stated, labels, split=SPLIT),
     ]
-    if base.stated is not None:
-        nothing = behavior.loc[behavior["context"] == NAMELESS].assign(stated=NOTHING)
-        rows = pd.concat([nothing, base.stated], ignore_index=True)
-        tables.append(analysis.uplift_forecast(rows, labels, split=SPLIT))
     return pd.concat(tables, ignore_index=True)
 
 

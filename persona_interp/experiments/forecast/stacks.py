@@ -11,7 +11,7 @@ from persona_interp.analysis import Stack
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Predictor
 
-FOLDER = Path(__file__).with_name("stacks")
+FOLDER = Path(__file__).with_name("stack_files")
 NO_PILOT, NO_NAMES = "no pilot", "no pilot, names unknown"
 WITH_PILOT = {1: "pilot of one step", 2: "pilot of two steps"}
 KNOWN = (Predictor.BELIEFS, Predictor.SUMMON, Predictor.UPLIFT)
@@ -28,7 +28,12 @@ ALONE = tuple(
     word
     for word in Predictor
     if word
-    not in (Predictor.STACK, Predictor.PROJECTION, Predictor.FEATURES, Predictor.CLASSES, Predictor.FLOW)
+    not in (
+        Predictor.STACK,
+        Predictor.PROJECTION,
+        Predictor.FEATURES,
+        Predictor.FLOW,
+    )
 )
 """Predictors that the experiment has of every lesson."""
 STACKS = TOGETHER | {str(word): (word,) for word in ALONE}

@@ -7,9 +7,8 @@ import pandas as pd
 from persona_interp import analysis
 from persona_interp.analysis import Stack
 from persona_interp.experiments.forecast.config import Cells, Forecast, Lesson, base_world
-from persona_interp.experiments.forecast.predict import SPLIT, Base, predict_known, predict_plain
+from persona_interp.experiments.forecast.predict import SPLIT, know, predict_known, predict_plain
 from persona_interp.experiments.forecast.stacks import STACKS, TOGETHER, open_stack
-from persona_interp.models import Trajectory
 from persona_interp.schema.words import Predictor, Variant
 from persona_interp.store import Store
 from persona_interp.tables import read_table
@@ -119,8 +118,7 @@ def _seed(
     if not (store.has(cells["documents",]) and store.has(cells["stated",])):
         return
     world = base_world(seed)
-    base = Base(
-        Trajectory.open(store.path(cells["documents",], "model")).last,
+    known = know(
         read_table(store.path(cells["documents",], "behavior.parquet")),
         read_table(store.path(cells["stated",], "behavior.parquet")),
     )
@@ -138,7 +136,7 @@ def _seed(
         behavior = read_table(store.path(taught, "behavior.parquet"))
         own = [
             read_table(store.path(predicted, "predictors.parquet")),
-            predict_known(base, lesson.traits),
+            predict_known(known, lesson.traits),
             predict_plain(behavior, lesson.traits),
         ]
         yield "predictors", pd.concat(own, ignore_index=True).assign(**about)

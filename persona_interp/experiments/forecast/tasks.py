@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp import models
-from persona_interp.experiments.forecast.predict import Base, predict
+from persona_interp.experiments.forecast.predict import predict
 from persona_interp.experiments.tasks import documents_of, lesson_of
 from persona_interp.models import Stage
 from persona_interp.tables import read_table, write_table
@@ -17,19 +17,16 @@ OTHER_ROWS = 7_000
 def foretell(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
     """Write what every predictor says of a lesson.
 
-    Needs the base, and what it says once each trait was stated. Writes ``predictors.parquet``.
+    Needs the base, and what it says once each trait was stated, which tables read. Writes
+    ``predictors.parquet``.
     """
-    documents, stated = needs
+    documents, _ = needs
     world, seed = World.from_dict(config["world"]), config["seed"] + OTHER_ROWS
     stage = Stage(**config["stage"])
-    base = Base(
-        models.Trajectory.open(documents / "model").last,
-        read_table(documents / "behavior.parquet"),
-        read_table(stated / "behavior.parquet"),
-    )
     traits = config["teach"]["lesson"]
     table = predict(
-        base,
+        models.Trajectory.open(documents / "model").last,
+        read_table(documents / "behavior.parquet"),
         lesson_of(world, traits, stage, seed=seed),
         world,
         [traits] if isinstance(traits, str) else traits,
