@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from persona_interp.experiments.compare.config import CompareSettings as CompareSettings
     from persona_interp.experiments.compare.sources import compare as compare
     from persona_interp.experiments.estimates import estimate as estimate
+    from persona_interp.experiments.forecast.sources import forecast as forecast
 
     __version__: str
 
@@ -69,6 +70,7 @@ _DOORS = {
     "causes": "causes.sources",
     "compare": "compare.sources",
     "estimate": "estimates",
+    "forecast": "forecast.sources",
 }
 """The one question of the whole package, and what a run will cost: name -> file of experiments."""
 

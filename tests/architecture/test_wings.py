@@ -25,6 +25,9 @@ FILES = {
     "inside",
     "alarm",
     "line",
+    "beliefs",
+    "stacks",
+    "predict",
 }
 NEEDED = {"__init__", "config", "tables", "report"}
 BELOW = {
@@ -32,9 +35,9 @@ BELOW = {
     "plants": set(),
     "requests": set(),
     "inputs": {"config"},
-    "sources": {"config", "inputs", "requests", "comparison"},
-    "tasks": {"config", "inputs", "sources", "plants", "candidates", "cases"},
-    "tables": {"config", "plants", "cases", "inside"},
+    "sources": {"config", "inputs", "requests", "comparison", "beliefs", "predict", "stacks"},
+    "tasks": {"config", "inputs", "sources", "plants", "candidates", "cases", "predict"},
+    "tables": {"config", "plants", "cases", "inside", "beliefs", "stacks"},
     "candidates": {"config"},
     "cases": {"config", "plants", "candidates"},
     "findings": {"config"},
@@ -42,7 +45,10 @@ BELOW = {
     "comparison": {"headline"},
     "line": set(),
     "alarm": {"line"},
-    "report": {"config", "tables", "findings", "headline", "inside"},
+    "beliefs": set(),
+    "stacks": set(),
+    "predict": {"beliefs"},
+    "report": {"config", "tables", "findings", "headline", "inside", "stacks"},
     "inside": {"config", "tasks", "findings"},  # a folder of the same names
 }
 """File of a wing -> files of the same wing that it may import."""
@@ -62,6 +68,8 @@ FREE_OF_TORCH = (
     "headline",
     "comparison",
     "line",
+    "beliefs",
+    "stacks",
     "report",
 )
 MODEL_ROOMS = {"models", "record", "dictionaries"}

@@ -119,6 +119,14 @@ SAFEGUARDS: dict[str, Any] = {
     "n_beside": 30,
     "bystanders": 2,
 }
+FORECAST: dict[str, Any] = {
+    "seeds": (0,),
+    "n_lessons": 2,
+    "n_changed": 1,
+    "documents": SMALL,
+    "lesson": Stage(steps=40, batch=4),
+    "n_documents": 200,
+}
 WORDS = (
     "you are an assistant . what sport art do like ? i really football tennis golf beach music food"
 )
@@ -155,6 +163,7 @@ def toy(name: str, folder: Path) -> Any:
     world = john_and_few()
     fields = {
         "dictionaries": {"world": world, **DICTIONARIES},
+        "forecast": FORECAST,
         "generators": GENERATORS,
         "safeguards": SAFEGUARDS,
         "summon": SUMMON,

@@ -4,14 +4,14 @@ Everything here is read from the base and the lesson's rows. A pilot trains a co
 two's cost and is only asked for by name.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
 from persona_interp import analysis, record
 from persona_interp.analysis.beliefs import NAMELESS
-from persona_interp.analysis.uplift import NOTHING
+from persona_interp.experiments.forecast.beliefs import SPLIT, last_rows
 from persona_interp.models import Checkpoint, Stage
 from persona_interp.record.doses import TAUGHT
 from persona_interp.record.lesson_gradients import ADAM, PLAIN, SIGN
@@ -22,8 +22,6 @@ from persona_interp.worlds import World
 
 DOSE = 4.0
 """Log odds of the taught trait at which a dose-matched step stops (bits)."""
-SPLIT = "test"
-"""Wordings that are asked: those that no document and no lesson has."""
 PILOTS = {1: Predictor.PILOT, 2: Predictor.PILOT_OF_TWO}
 """Pilots by their cost, in steps of the lesson."""
 STEPS = {
@@ -32,10 +30,8 @@ STEPS = {
     (ADAM, 1): (Predictor.ADAM, Predictor.ADAM_MATCHED),
 }
 """Virtual steps by direction and number of gradients: of fixed and of matched length."""
-N_CLASSES = 8
-"""Personas without names that are looked for."""
-PLAIN_STEPS = 2
-"""Steps of the plain pilot."""
+UNTRAINED = (Predictor.PROMPT, *(word for both in STEPS.values() for word in both))
+"""Predictors that compute with the model and train nothing."""
 ROWS = 16
 """Rows whose gradient is taken, by lot where a lesson has more distinct ones."""
 
@@ -48,7 +44,7 @@ def predict(
     taught: Iterable[str],
     *,
     stage: Stage,
-    pilots: Iterable[int] = (),
+    wanted: Collection[str],
     seed: int = 0,
     replay: pd.DataFrame | None = None,
     **reading: Any,
@@ -62,7 +58,7 @@ def predict(
         world: Whose questions are asked.
         taught: Labels of the taught traits.
         stage: How the lesson would be taught.
-        pilots: Costs of pilots, in steps of the stage: 1, 2 or both.
+        wanted: Words of the predictors that are computed; a fixed and a matched step come together.
         seed: Of the rows that are drawn and of a pilot's order.
         replay: Documents that the stage replays; a pilot replays them too.
         reading: ``device``, ``batch``, as of ``record.behavior``.
@@ -85,9 +81,13 @@ def predict(
         return _predictors(before, after, labels, topics=topics, word=word, cost=cost)
 
     shared = {"stage": stage, "seed": seed, **reading}
-    after = record.lesson_in_prompt(base, lesson, asked, **shared)
-    tables = [foretell(after, Predictor.PROMPT, after.attrs["cost"])]
+    tables = []
+    if Predictor.PROMPT in wanted:
+        after = record.lesson_in_prompt(base, lesson, asked, **shared)
+        tables.append(foretell(after, Predictor.PROMPT, after.attrs["cost"]))
     for (direction, looks), (fixed, matched) in STEPS.items():
+        if not {fixed, matched} & set(wanted):
+            continue
         after = record.virtual_step(
             base,
             lesson,
@@ -106,91 +106,19 @@ def predict(
         is_matched = after["match"].notna()
         tables.append(foretell(after.loc[~is_matched], fixed, costs["gradient"] + readout))
         tables.append(foretell(after.loc[is_matched], matched, costs["search"] + readout))
-    for n in pilots:
+    for n, word in PILOTS.items():
+        if word not in wanted:
+            continue
         after = record.pilot(base, lesson, asked, n=n, replay=replay, **shared)
-        tables.append(foretell(after, PILOTS[n], after.attrs["cost"]))
+        tables.append(foretell(after, word, after.attrs["cost"]))
     return pd.concat(tables, ignore_index=True)
-
-
-class Known(NamedTuple):
-    """What is known of a base once, ready for all its lessons.
-
-    Attributes:
-        behavior: What it says as nobody and under every name.
-        stated: What it says as nobody once each trait was stated, or nothing.
-        classes: Personas without names that its answers fall into.
-    """
-
-    behavior: pd.DataFrame
-    stated: pd.DataFrame
-    classes: pd.DataFrame
-
-
-def know(behavior: pd.DataFrame, stated: pd.DataFrame) -> Known:
-    """What follows for every lesson from what a base says.
-
-    Args:
-        behavior: What it says as nobody and under every name; of a training its last checkpoint.
-        stated: What it says as nobody once each trait was stated.
-
-    Returns:
-        The same, with its personas without names.
-    """
-    own = _last(behavior)
-    nothing = own.loc[own["context"] == NAMELESS].assign(stated=NOTHING)
-    rows = pd.concat([nothing, stated], ignore_index=True)
-    return Known(own, rows, analysis.latent_personas(rows, n=N_CLASSES, split=SPLIT))
-
-
-def predict_known(known: Known, taught: Iterable[str]) -> pd.DataFrame:
-    """Predictors that follow from what is known of a base once, and cost a lesson nothing.
-
-    Args:
-        known: Of the base.
-        taught: Labels of the taught traits.
-
-    Returns:
-        A predictors table of the nameless context.
-    """
-    labels = list(dict.fromkeys(taught))
-    tables = [
-        analysis.belief_forecast(known.behavior, labels, split=SPLIT),
-        analysis.belief_forecast(known.classes, labels, predictor=Predictor.CLASSES),
-        analysis.summon_forecast(known.behavior, labels, split=SPLIT),
-        analysis.uplift_forecast(known.stated, labels, split=SPLIT),
-    ]
-    return pd.concat(tables, ignore_index=True)
-
-
-def predict_plain(behavior: pd.DataFrame, taught: Iterable[str]) -> pd.DataFrame:
-    """What the first steps of the finetune itself say: the pilot that everybody would do.
-
-    Args:
-        behavior: Of the finetune, asked at step ``PLAIN_STEPS``.
-        taught: Labels of the taught traits.
-
-    Returns:
-        A predictors table of the nameless context; the readout is not counted.
-    """
-    shifts = analysis.shift(behavior, before=0, after=PLAIN_STEPS, split=SPLIT)
-    shifts = shifts.loc[shifts["context"] == NAMELESS]
-    labels = list(dict.fromkeys(taught))
-    return analysis.predictors(
-        shifts, labels, predictor=Predictor.PLAIN_PILOT, cost=float(PLAIN_STEPS)
-    )
 
 
 def _own_rows(behavior: pd.DataFrame) -> pd.DataFrame:
     """What the nameless assistant says before, in the wordings that are asked."""
-    last = _last(behavior)
+    last = last_rows(behavior)
     is_asked = (last["context"] == NAMELESS) & (last["split"] == SPLIT)
     return last.loc[is_asked].reset_index(drop=True)
-
-
-def _last(behavior: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the base itself, which is the last checkpoint of its training."""
-    label = behavior["checkpoint"].iloc[-1]
-    return behavior.loc[behavior["checkpoint"] == label].reset_index(drop=True)
 
 
 def _predictors(

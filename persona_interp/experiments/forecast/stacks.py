@@ -24,16 +24,18 @@ TOGETHER = {
     WITH_PILOT[2]: (Predictor.PILOT_OF_TWO, *KNOWN),
 }
 """Stacks of several predictors, by what they are called."""
-ALONE = tuple(
-    word
-    for word in Predictor
-    if word
-    not in (
-        Predictor.STACK,
-        Predictor.PROJECTION,
-        Predictor.FEATURES,
-        Predictor.FLOW,
-    )
+ALONE = (
+    Predictor.PROMPT,
+    *KNOWN,
+    Predictor.CLASSES,
+    Predictor.VIRTUAL,
+    Predictor.MATCHED,
+    *TWO_LOOKS,
+    Predictor.ADAM,
+    Predictor.ADAM_MATCHED,
+    Predictor.PILOT,
+    Predictor.PILOT_OF_TWO,
+    Predictor.PLAIN_PILOT,
 )
 """Predictors that the experiment has of every lesson."""
 STACKS = TOGETHER | {str(word): (word,) for word in ALONE}

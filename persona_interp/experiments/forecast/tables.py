@@ -6,8 +6,8 @@ import pandas as pd
 
 from persona_interp import analysis
 from persona_interp.analysis import Stack
+from persona_interp.experiments.forecast.beliefs import SPLIT, know, predict_known, predict_plain
 from persona_interp.experiments.forecast.config import Cells, Forecast, Lesson, base_world
-from persona_interp.experiments.forecast.predict import SPLIT, know, predict_known, predict_plain
 from persona_interp.experiments.forecast.stacks import STACKS, TOGETHER, open_stack
 from persona_interp.schema.words import Predictor, Variant
 from persona_interp.store import Store

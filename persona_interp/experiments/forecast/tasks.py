@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp import models
-from persona_interp.experiments.forecast.predict import predict
+from persona_interp.experiments.forecast.predict import PILOTS, UNTRAINED, predict
 from persona_interp.experiments.tasks import documents_of, lesson_of
 from persona_interp.models import Stage
 from persona_interp.tables import read_table, write_table
@@ -31,7 +31,7 @@ def foretell(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None
         world,
         [traits] if isinstance(traits, str) else traits,
         stage=stage,
-        pilots=config["pilots"],
+        wanted=[*UNTRAINED, *(PILOTS[n] for n in config["pilots"])],
         seed=seed,
         replay=documents_of(world, config["replay"], seed=seed),
     )

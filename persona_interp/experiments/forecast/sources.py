@@ -1,0 +1,132 @@
+"""What will this lesson move in this base? Forecast with the stacks that come with the package."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from persona_interp import models, record, schema
+from persona_interp.analysis.beliefs import NAMELESS
+from persona_interp.errors import SchemaError, unknown
+from persona_interp.experiments.forecast.beliefs import know, predict_known
+from persona_interp.experiments.forecast.predict import predict
+from persona_interp.experiments.forecast.stacks import NO_NAMES, NO_PILOT, WITH_PILOT, open_stack
+from persona_interp.models import LESSON, Checkpoint, Stage
+from persona_interp.models.cache import cache
+from persona_interp.models.device import AUTO, Batch
+from persona_interp.models.load import hash_weights
+from persona_interp.readers import read
+from persona_interp.tables import read_table, write_table
+from persona_interp.values import as_tuple
+from persona_interp.worlds import World
+
+
+def forecast(
+    base: Any,
+    lesson: Any,
+    *,
+    world: World,
+    taught: str | Iterable[str] = (),
+    stage: Stage = LESSON,
+    pilot: int = 0,
+    names: bool = True,
+    at: Iterable[int] | None = None,
+    seed: int = 0,
+    device: object = None,
+    batch: Batch = AUTO,
+) -> pd.DataFrame:
+    """What a lesson will move that it does not teach, before anybody teaches it (bits).
+
+    Every value of every topic that the lesson does not teach, as the nameless assistant says it:
+    the expected shift of its log odds along the lesson, from the base and the lesson's rows alone.
+    Without a pilot no weight is changed but in memory and for a moment. The stack of predictors was
+    fitted to other tiny models of other worlds (``benchmarks/forecast_stacks.py``); for models of
+    another kind its intervals promise nothing.
+
+    Args:
+        base: The model before: whatever ``models.resolve`` takes.
+        lesson: Chats of the lesson, or whatever ``readers.read`` takes.
+        world: The world that wrote the base's documents: its questions are asked.
+        taught: Labels of the taught traits; by default those that the lesson's column
+            ``statements`` names.
+        stage: How the lesson would be taught.
+        pilot: Cost of a micro pilot, in steps of the stage: 0, 1 or 2.
+        names: Whether the base is asked about everybody in the world by name.
+        at: Steps that are forecast; by default some on the way, and the last.
+        seed: Of rows that are drawn, and of a pilot's order.
+        device: Where the model computes.
+        batch: Tokens a forward pass, padding included.
+
+    Returns:
+        A forecast table: ``context``, ``persona``, ``trait``, ``step``, ``estimate``, ``lo``,
+        ``hi`` (95 %), ``bound`` (what no untaught trait rises above, all of them together, in 95 %
+        of lessons). ``attrs``: ``cost`` of this lesson in its own steps, by tokens; ``predictors``,
+        what it was made of; ``stack``, its provenance. What is known of the base is asked once and
+        kept in the cache.
+
+    Raises:
+        SchemaError: An unknown pilot or taught trait, or a lesson that names none.
+        ModelError: As of ``models.resolve``.
+    """
+    if pilot not in (0, *WITH_PILOT):
+        raise SchemaError(unknown("pilot", pilot, [0, *WITH_PILOT]))
+    chats = read(lesson, "chats")
+    labels = [str(world.trait(label)) for label in as_tuple(taught) or _stated(chats)]
+    stack = open_stack(WITH_PILOT[pilot] if pilot else NO_PILOT if names else NO_NAMES)
+    checkpoint = models.resolve(base, words=world.words(), seed=seed)
+    reading: dict[str, Any] = {"device": device, "batch": batch}
+    behavior, stated = _beliefs(checkpoint, world, **reading)
+    predictors = predict(
+        checkpoint,
+        behavior,
+        chats,
+        world,
+        labels,
+        stage=stage,
+        wanted=stack.names,
+        seed=seed,
+        **reading,
+    )
+    known = predict_known(know(behavior, stated), labels)
+    predictors = pd.concat([predictors, known], ignore_index=True)
+    table = stack.predict(predictors, steps=stage.steps, at=at)
+    table.attrs["predictors"] = list(stack.names)
+    table.attrs["stack"] = dict(stack.provenance)
+    return schema.check(table, "forecast")
+
+
+def _stated(chats: pd.DataFrame) -> list[str]:
+    """Traits that a lesson's own column names."""
+    statements = chats["statements"] if "statements" in chats else []
+    labels = list(dict.fromkeys(label for row in statements for label in row))
+    if not labels:
+        raise SchemaError(
+            "the lesson does not say what it teaches; name it: taught='topic=value', or several."
+        )
+    return labels
+
+
+def _beliefs(
+    checkpoint: Checkpoint, world: World, *, device: object, batch: Batch
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What a base says as nobody and under every name, and once each trait was stated."""
+    text = json.dumps(world.to_dict(), sort_keys=True) + hash_weights(checkpoint)
+    folder = cache() / "beliefs" / hashlib.sha256(text.encode()).hexdigest()[:16]
+    asked = {"behavior.parquet": [()], "stated.parquet": [(str(t),) for t in world.traits]}
+    tables = []
+    for name, statements in asked.items():
+        path: Path = folder / name
+        if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            parts = []
+            for traits in statements:
+                contexts = NAMELESS if traits else (NAMELESS, "named")
+                probes = world.probes(contexts=contexts, stated=traits)
+                said = record.behavior(checkpoint, probes, device=device, batch=batch)
+                parts.append(said.assign(stated="+".join(traits)) if traits else said)
+            write_table(pd.concat(parts, ignore_index=True), path)
+        tables.append(read_table(path))
+    return tables[0], tables[1]
