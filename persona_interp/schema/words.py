@@ -273,10 +273,10 @@ class Safeguard(StrEnum):
 class Variant(StrEnum):
     """In what a lesson that is forecast differs from a plain one."""
 
-    PLAIN = "plain"
+    PLAIN = "plain lesson"
     SLOW = "a third of the rate"
     FAST = "three times the rate"
-    SGD = "SGD"
+    SGD = "plain SGD"
     REPLAY = "replayed documents"
     TWO = "two traits"
     MIXED = "mixed rows"
@@ -302,7 +302,6 @@ class Predictor(StrEnum):
     PILOT = "micro pilot of one step's cost"
     PILOT_OF_TWO = "micro pilot of two steps' cost"
     PLAIN_PILOT = "plain pilot"
-    STACK = "stack"
 
 
 class ForecastScore(StrEnum):

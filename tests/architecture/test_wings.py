@@ -28,6 +28,7 @@ FILES = {
     "beliefs",
     "stacks",
     "predict",
+    "stack_files",
 }
 NEEDED = {"__init__", "config", "tables", "report"}
 BELOW = {

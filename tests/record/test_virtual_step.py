@@ -194,9 +194,25 @@ def test_strengths_are_found_whatever_the_curve(shape: Any) -> None:
 
 
 def test_a_dose_that_is_never_reached_takes_the_largest() -> None:
-    peak = 0.02
+    peak = 0.01
     found = matching_strength(lambda s: -((s - peak) ** 2), 1.0, first=0.005)
     assert found == pytest.approx(peak)
+    # no step is longer than the stage's path, which is twice what is tried first
+    assert matching_strength(lambda s: s, 1.0, first=0.005) == pytest.approx(0.01)
+
+
+def test_a_second_look_is_taken_a_little_way_along(pair: Pair, probes: pd.DataFrame) -> None:
+    options: dict[str, Any] = {"stage": STAGE, "strength": 1e-2}
+    one = virtual_step(pair[0], LESSON, probes, **options)
+    two = virtual_step(pair[0], LESSON, probes, looks=2, **options)
+    assert not np.allclose(one["logprob"], two["logprob"])
+    gradient = one.attrs["costs"]["gradient"]
+    assert two.attrs["costs"]["gradient"] == pytest.approx(2 * gradient)
+    # the base is what it was, to the bit
+    again = virtual_step(pair[0], LESSON, probes, **options)
+    pd.testing.assert_frame_equal(one, again)
+    with pytest.raises(SchemaError, match="looks"):
+        virtual_step(pair[0], LESSON, probes, looks=0, **options)
 
 
 def test_a_model_that_breaks_is_named_and_searched_around(pair: Pair, probes: pd.DataFrame) -> None:

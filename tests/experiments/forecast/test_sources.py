@@ -1,0 +1,57 @@
+"""What a lesson will move is said from the base and the lesson alone."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import persona_interp as pi
+from persona_interp.errors import SchemaError
+from persona_interp.models import Checkpoint, Stage
+from persona_interp.models.load import hash_weights
+from persona_interp.worlds import World, john_and_sam
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return john_and_sam()
+
+
+@pytest.fixture(scope="module")
+def base(world: World, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return pi.models.resolve("tiny", words=world.words(), out=tmp_path_factory.mktemp("base"))
+
+
+def test_every_untaught_trait_gets_a_curve(base: Checkpoint, world: World) -> None:
+    before = hash_weights(base)
+    table = pi.forecast(base, world.lessons("place=beach", n=64), world=world, names=False)
+    assert hash_weights(base) == before
+    untaught = {str(trait) for trait in world.traits if trait.topic != "place"}
+    assert set(table["trait"]) == untaught and set(table["step"]) == {2, 4, 8, 16, 40}
+    assert (table["lo"] < table["estimate"]).all() and (table["estimate"] < table["hi"]).all()
+    assert (table["bound"] > table["estimate"]).all()
+    assert 0 < table.attrs["cost"] <= 5
+    assert len(table.attrs["stack"]["bases"]) >= 20
+
+
+def test_steps_are_those_of_the_stage(base: Checkpoint, world: World) -> None:
+    chats = world.lessons("place=beach", n=64)
+    table = pi.forecast(base, chats, world=world, stage=Stage(steps=20), names=False, at=(10, 20))
+    assert set(table["step"]) == {10, 20}
+
+
+def test_what_is_taught_must_be_known(base: Checkpoint, world: World) -> None:
+    bare = world.lessons(n=8)[["messages"]]
+    with pytest.raises(SchemaError, match="does not say what it teaches"):
+        pi.forecast(base, pd.DataFrame(bare), world=world)
+    with pytest.raises(SchemaError, match="pilot"):
+        pi.forecast(base, world.lessons(n=8), world=world, pilot=3)
+
+
+@pytest.mark.slow
+def test_a_pilot_is_paid_for_and_leaves_the_base(
+    base: Checkpoint, world: World, tmp_path: Path
+) -> None:
+    before = hash_weights(base)
+    table = pi.forecast(base, world.lessons(n=64), world=world, pilot=1)
+    assert hash_weights(base) == before and 1 < table.attrs["cost"] < 3
