@@ -29,7 +29,8 @@ def latent_personas(
     Statement by statement, a base answers as a mixture of the same few personas:
     ``P(v | s) = sum_k w_sk theta_k(v)`` in every topic. Weights and personas that make all answers
     likeliest are found by expectation maximization (probabilistic latent semantic analysis,
-    Hofmann 1999), from several starts.
+    Hofmann 1999), from several starts. Where a topic was not asked after a value of it was stated,
+    that value counts as said.
 
     Args:
         stated: As of ``uplift_forecast``.
@@ -43,7 +44,8 @@ def latent_personas(
         ``belief_forecast`` takes it as it is, with the predictor ``Predictor.CLASSES``.
 
     Raises:
-        SchemaError: As of ``uplift_forecast``, or more personas than statements.
+        SchemaError: As of ``uplift_forecast``, a topic was not asked after a statement about
+            another, or more personas than statements.
 
     >>> likes = {"": (0.5, 0.5), "a=x": (0.9, 0.9), "a=y": (0.1, 0.1)}
     >>> parts = []
@@ -59,7 +61,7 @@ def latent_personas(
     >>> bool(said.max() >= 0.9 - 1e-3 and said.min() <= 0.1 + 1e-3)
     True
     """
-    answers = stated_probabilities(stated, split=split)
+    answers = _filled(stated_probabilities(stated, split=split))
     n = check_count(n, "n")
     if n > len(answers):
         raise SchemaError(
@@ -83,6 +85,24 @@ def latent_personas(
     about.pop("stated")
     table = pd.concat(parts, ignore_index=True).assign(**about, answer_mass=1.0)
     return table.assign(template="mean of all", split=split or "test")
+
+
+def _filled(answers: pd.DataFrame) -> pd.DataFrame:
+    """Probabilities in which a topic that was stated and not asked has the stated value."""
+    answers = answers.copy()
+    topics = answers.columns.str.partition("=").get_level_values(0)
+    for statement in answers.index:
+        for label in [] if statement == NOTHING else statement.split("+"):
+            own = topics == label.partition("=")[0]
+            if answers.loc[statement, own].isna().all() and label in answers.columns:
+                answers.loc[statement, own] = 0.0
+                answers.loc[statement, label] = 1.0
+    gaps = answers.isna()
+    if gaps.to_numpy().any():
+        statement = gaps.index[gaps.any(axis=1)][0]
+        label = gaps.columns[gaps.loc[statement]][0]
+        raise SchemaError(f"{label} was not asked after '{statement}' was stated; ask for it too.")
+    return answers
 
 
 def _start(

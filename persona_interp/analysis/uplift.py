@@ -71,6 +71,13 @@ def uplift_forecast(
     for trait in untaught:
         if trait not in odds.index:
             raise SchemaError(unknown("stated trait", trait, odds.index))
+    # what was stated itself is often not asked again; nothing else may be missing
+    needed = odds.loc[[NOTHING, *untaught], labels].stack(future_stack=True)
+    if not np.isfinite(needed.to_numpy()).all():
+        statement, label = needed.index[~np.isfinite(needed.to_numpy())][0]
+        raise SchemaError(
+            f"no finite log odds of {label} after '{statement}' was stated; ask for it too."
+        )
     nothing = odds.loc[NOTHING]
     uplift = (odds[labels] - nothing[labels]).mean(axis=1)
     table = pd.DataFrame({"trait": [*labels, *untaught], "context": NAMELESS, "persona": ""})
@@ -89,7 +96,7 @@ def stated_odds(stated: pd.DataFrame, *, split: str | None = None) -> pd.DataFra
 
     Returns:
         Bits, mean over templates; a row a statement ("" where nothing was stated), a column a
-        trait.
+        trait; NaN where a topic was not asked.
 
     Raises:
         SchemaError: As of ``uplift_forecast``, apart from taught traits.
@@ -139,10 +146,4 @@ def _by_statement(
         of_statement = numbers.setdefault(str(statement), {})
         means = zip(block.values, mean(block.logprob), strict=True)
         of_statement |= {f"{topic}={value}": float(number) for value, number in means}
-    table = pd.DataFrame.from_dict(numbers, orient="index")
-    if not np.isfinite(table.to_numpy()).all():
-        raise SchemaError(
-            "every value is asked after every statement, and none is said with probability 0 or 1; "
-            "record them alike."
-        )
-    return table
+    return pd.DataFrame.from_dict(numbers, orient="index")
