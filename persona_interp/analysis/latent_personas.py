@@ -41,7 +41,8 @@ def latent_personas(
     Returns:
         A behavior table of one template: each persona under a name ("class 1", the heaviest first)
         in the context named, and the answers where nothing was stated in the context nameless.
-        ``belief_forecast`` takes it as it is, with the predictor ``Predictor.CLASSES``.
+        ``belief_forecast`` takes it as it is, with ``weights=table.attrs["weights"]`` (mean weight
+        over statements, by name) and the predictor ``Predictor.CLASSES``.
 
     Raises:
         SchemaError: As of ``uplift_forecast``, a topic was not asked after a statement about
@@ -84,7 +85,10 @@ def latent_personas(
     about = {c: stated[c].iloc[0] for c in (*AT, *run_columns(stated)) if c in stated}
     about.pop("stated")
     table = pd.concat(parts, ignore_index=True).assign(**about, answer_mass=1.0)
-    return table.assign(template="mean of all", split=split or "test")
+    table = table.assign(template="mean of all", split=split or "test")
+    shares = np.maximum(weights.mean(axis=0), LEAST)
+    table.attrs["weights"] = {f"class {k + 1}": float(shares[i]) for k, i in enumerate(order)}
+    return table
 
 
 def _filled(answers: pd.DataFrame) -> pd.DataFrame:

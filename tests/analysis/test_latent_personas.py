@@ -53,7 +53,10 @@ def test_the_same_call_gives_the_same_personas() -> None:
 
 def test_beliefs_without_names() -> None:
     classes = latent_personas(stated(), n=2)
-    found = belief_forecast(classes, "a=x", predictor=Predictor.CLASSES).set_index("trait")
+    weights = classes.attrs["weights"]
+    assert sum(weights.values()) == pytest.approx(1) and weights["class 1"] >= weights["class 2"]
+    found = belief_forecast(classes, "a=x", weights=weights, predictor=Predictor.CLASSES)
+    found = found.set_index("trait")
     assert found.loc["b=x", "estimate"] > 1 and found.loc["b=y", "estimate"] < -1
     assert found.loc["b=x", "before"] == pytest.approx(0, abs=1e-6)
     assert found["predictor"].unique().tolist() == [Predictor.CLASSES]
