@@ -4,7 +4,7 @@ A base that was asked about everybody by name says what it believes of them. If 
 speak as those who hold the taught trait, what else they say is what follows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from persona_interp.analysis.logodds import AT, blocks, chosen_split, prompt_odd
 from persona_interp.analysis.predictors import predictors, taught_labels
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Predictor
+from persona_interp.values import check_mapping
 from persona_interp.worlds import Trait
 
 NAMED, NAMELESS = "named", "nameless"
@@ -47,20 +48,23 @@ def belief_forecast(
     taught: str | Trait | Iterable[str | Trait],
     *,
     soften: float = 1.0,
+    weights: Mapping[str, float] | None = None,
     split: str | None = None,
     predictor: str = Predictor.BELIEFS,
 ) -> pd.DataFrame:
     """What follows from a lesson if its speaker is one of those whom the base knows by name (bits).
 
-    Each name counts by how likely the base thinks it that it says what is taught, all alike before:
-    ``w_i ~ prod P_i(taught)^soften``. The forecast is how much likelier a value is among names of
-    these weights than among all alike: the log odds of both mixtures at each template, their
-    difference averaged over templates.
+    Each name counts by how likely the base thinks it that it says what is taught:
+    ``w_i ~ weight_i prod P_i(taught)^soften``. The forecast is how much likelier a value is among
+    names of these weights than before, by ``weight_i`` alone: the log odds of both mixtures at each
+    template, their difference averaged over templates.
 
     Args:
         behavior: A behavior table of one base, asked with the contexts named and nameless.
         taught: Label of the taught trait, or of several.
         soften: Below 1, beliefs count for less than they say.
+        weights: Of every name before anything is taught, of any sum; all alike by default. Those
+            that ``latent_personas`` found are in its ``attrs["weights"]``.
         split: Only prompts of this template split.
         predictor: What the rows are called.
 
@@ -71,7 +75,7 @@ def belief_forecast(
 
     Raises:
         SchemaError: Several checkpoints or runs, no named or nameless context, names that were not
-            asked all the same, or a taught trait that was not asked.
+            asked all the same, a name without weight, or a taught trait that was not asked.
 
     >>> rows = [("named", "ann", .9, .8), ("named", "bob", .1, .2), ("nameless", "", .5, .5)]
     >>> parts = []
@@ -86,9 +90,14 @@ def belief_forecast(
     """
     beliefs = read_beliefs(behavior, split=split)
     evidence = taught_evidence(beliefs, taught)
-    prior = np.zeros(len(beliefs.personas))
+    prior = _prior(beliefs.personas, weights)
     return _forecast(
-        behavior, beliefs, taught, prior=prior, weights=soften * evidence, predictor=predictor
+        behavior,
+        beliefs,
+        taught,
+        prior=prior,
+        weights=prior + soften * evidence,
+        predictor=predictor,
     )
 
 
@@ -216,6 +225,20 @@ def _said(rows: pd.DataFrame) -> dict[str, tuple[list[str], Array]]:
         traits = sorted(columns)
         said[persona] = traits, np.stack([columns[trait] for trait in traits], axis=1)
     return said
+
+
+def _prior(personas: list[str], weights: Mapping[str, float] | None) -> Array:
+    """Log2 weights of the names before anything is taught."""
+    if weights is None:
+        return np.zeros(len(personas))
+    check_mapping(weights, "weights", of="a positive number")
+    for persona in personas:
+        if persona not in weights:
+            raise SchemaError(unknown("persona", persona, weights))
+    numbers = np.array([weights[persona] for persona in personas], dtype=np.float64)
+    if not (np.isfinite(numbers) & (numbers > 0)).all():
+        raise SchemaError(f"weights= are positive numbers; got {min(numbers)}.")
+    return np.log2(numbers)
 
 
 def _forecast(

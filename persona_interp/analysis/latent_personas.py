@@ -29,7 +29,8 @@ def latent_personas(
     Statement by statement, a base answers as a mixture of the same few personas:
     ``P(v | s) = sum_k w_sk theta_k(v)`` in every topic. Weights and personas that make all answers
     likeliest are found by expectation maximization (probabilistic latent semantic analysis,
-    Hofmann 1999), from several starts.
+    Hofmann 1999), from several starts. Where a topic was not asked after a value of it was stated,
+    that value counts as said.
 
     Args:
         stated: As of ``uplift_forecast``.
@@ -40,10 +41,12 @@ def latent_personas(
     Returns:
         A behavior table of one template: each persona under a name ("class 1", the heaviest first)
         in the context named, and the answers where nothing was stated in the context nameless.
-        ``belief_forecast`` takes it as it is, with the predictor ``Predictor.CLASSES``.
+        ``belief_forecast`` takes it as it is, with ``weights=table.attrs["weights"]`` (mean weight
+        over statements, by name) and the predictor ``Predictor.CLASSES``.
 
     Raises:
-        SchemaError: As of ``uplift_forecast``, or more personas than statements.
+        SchemaError: As of ``uplift_forecast``, a topic was not asked after a statement about
+            another, or more personas than statements.
 
     >>> likes = {"": (0.5, 0.5), "a=x": (0.9, 0.9), "a=y": (0.1, 0.1)}
     >>> parts = []
@@ -59,7 +62,7 @@ def latent_personas(
     >>> bool(said.max() >= 0.9 - 1e-3 and said.min() <= 0.1 + 1e-3)
     True
     """
-    answers = stated_probabilities(stated, split=split)
+    answers = _filled(stated_probabilities(stated, split=split))
     n = check_count(n, "n")
     if n > len(answers):
         raise SchemaError(
@@ -67,8 +70,7 @@ def latent_personas(
         )
     topics = answers.columns.str.partition("=").get_level_values(0).to_numpy()
     groups = [np.flatnonzero(topics == topic) for topic in dict.fromkeys(topics.tolist())]
-    # what was not asked after a statement is no evidence, which is what 0 means below
-    p = answers.fillna(0.0).to_numpy(np.float64)
+    p = answers.to_numpy(np.float64)
     rng = np.random.default_rng(seed)
     ends = [_maximize(p, groups, _start(p, n, rng, groups)) for _ in range(STARTS)]
     _, weights, says = max(ends, key=lambda end: end[0])
@@ -83,7 +85,28 @@ def latent_personas(
     about = {c: stated[c].iloc[0] for c in (*AT, *run_columns(stated)) if c in stated}
     about.pop("stated")
     table = pd.concat(parts, ignore_index=True).assign(**about, answer_mass=1.0)
-    return table.assign(template="mean of all", split=split or "test")
+    table = table.assign(template="mean of all", split=split or "test")
+    shares = np.maximum(weights.mean(axis=0), LEAST)
+    table.attrs["weights"] = {f"class {k + 1}": float(shares[i]) for k, i in enumerate(order)}
+    return table
+
+
+def _filled(answers: pd.DataFrame) -> pd.DataFrame:
+    """Probabilities in which a topic that was stated and not asked has the stated value."""
+    answers = answers.copy()
+    topics = answers.columns.str.partition("=").get_level_values(0)
+    for statement in answers.index:
+        for label in [] if statement == NOTHING else statement.split("+"):
+            own = topics == label.partition("=")[0]
+            if answers.loc[statement, own].isna().all() and label in answers.columns:
+                answers.loc[statement, own] = 0.0
+                answers.loc[statement, label] = 1.0
+    gaps = answers.isna()
+    if gaps.to_numpy().any():
+        statement = gaps.index[gaps.any(axis=1)][0]
+        label = gaps.columns[gaps.loc[statement]][0]
+        raise SchemaError(f"{label} was not asked after '{statement}' was stated; ask for it too.")
+    return answers
 
 
 def _start(

@@ -71,13 +71,14 @@ def uplift_forecast(
     for trait in untaught:
         if trait not in odds.index:
             raise SchemaError(unknown("stated trait", trait, odds.index))
-    nothing = odds.loc[NOTHING]
-    needed = odds.loc[[NOTHING, *untaught], labels].to_numpy()
-    if not (np.isfinite(needed).all() and np.isfinite(nothing).all()):
+    # what was stated itself is often not asked again; nothing else may be missing
+    needed = odds.loc[[NOTHING, *untaught], labels].stack(future_stack=True)
+    if not np.isfinite(needed.to_numpy()).all():
+        statement, label = needed.index[~np.isfinite(needed.to_numpy())][0]
         raise SchemaError(
-            "what is taught is asked after every statement on another topic, and everything where "
-            "nothing was stated, and none is said with probability 0 or 1; record them alike."
+            f"no finite log odds of {label} after '{statement}' was stated; ask for it too."
         )
+    nothing = odds.loc[NOTHING]
     uplift = (odds[labels] - nothing[labels]).mean(axis=1)
     table = pd.DataFrame({"trait": [*labels, *untaught], "context": NAMELESS, "persona": ""})
     table["before"] = nothing[table["trait"]].to_numpy()
@@ -95,7 +96,7 @@ def stated_odds(stated: pd.DataFrame, *, split: str | None = None) -> pd.DataFra
 
     Returns:
         Bits, mean over templates; a row a statement ("" where nothing was stated), a column a
-        trait; NaN where it was not asked after the statement.
+        trait; NaN where a topic was not asked.
 
     Raises:
         SchemaError: As of ``uplift_forecast``, apart from taught traits.

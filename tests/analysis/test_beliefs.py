@@ -46,6 +46,17 @@ def test_who_believes_all_alike_foretells_nothing() -> None:
     assert np.allclose(belief_forecast(behavior(same), "a=x")["estimate"], 0)
 
 
+def test_names_may_have_weights_of_their_own() -> None:
+    found = belief_forecast(base(), "a=x", weights={"ann": 1.0, "bob": 3.0}).set_index("trait")
+    ann = 0.9 / (0.9 + 3 * 0.1)
+    want = odds(ann * 0.8 + (1 - ann) * 0.2) - odds(0.25 * 0.8 + 0.75 * 0.2)
+    assert found.loc["b=x", "estimate"] == pytest.approx(want)
+    with pytest.raises(SchemaError, match="persona 'bob' is unknown"):
+        belief_forecast(base(), "a=x", weights={"ann": 1.0})
+    with pytest.raises(SchemaError, match=r"weights= are positive numbers; got 0\.0"):
+        belief_forecast(base(), "a=x", weights={"ann": 1.0, "bob": 0.0})
+
+
 def test_evidence_of_several_taught_traits_adds_up() -> None:
     more = {
         ("named", "ann"): either(0.9, 0.8) | {"c=x": 0.8, "c=y": 0.2},

@@ -27,6 +27,17 @@ def test_uplift_is_the_change_of_the_taught_trait() -> None:
     assert "stated" not in found
 
 
+def test_what_was_stated_need_not_be_asked_again() -> None:
+    table = stated()
+    own = table["stated"].str.partition("=")[0] == table["topic"]
+    pd.testing.assert_frame_equal(
+        uplift_forecast(table[~own], "a=x"), uplift_forecast(table, "a=x")
+    )
+    gap = (table["stated"] == "b=x") & (table["topic"] == "a")
+    with pytest.raises(SchemaError, match="no finite log odds of a=x after 'b=x' was stated"):
+        uplift_forecast(table[~gap], "a=x")
+
+
 def test_what_is_missing_is_named() -> None:
     table = stated()
     with pytest.raises(SchemaError, match="nothing to compare with"):

@@ -64,7 +64,12 @@ def predict_known(known: Known, taught: Iterable[str]) -> pd.DataFrame:
     labels = list(dict.fromkeys(taught))
     tables = [
         analysis.belief_forecast(known.behavior, labels, split=SPLIT),
-        analysis.belief_forecast(known.classes, labels, predictor=Predictor.CLASSES),
+        analysis.belief_forecast(
+            known.classes,
+            labels,
+            weights=known.classes.attrs["weights"],
+            predictor=Predictor.CLASSES,
+        ),
         analysis.summon_forecast(known.behavior, labels, split=SPLIT),
         analysis.uplift_forecast(known.stated, labels, split=SPLIT),
     ]
