@@ -25,8 +25,8 @@ too).
 - ``drift``: divergence of a checkpoint's next token from its base's, by whose words.
 - ``gradients``: whether two texts would pull the weights the same way. ``gradient_pull``: which
   rows of a data set would pull them where some text does.
-- ``pilot``, ``virtual_step``, ``lesson_in_prompt``: what a model would say after a lesson, without
-  the lesson; each says what it cost.
+- ``pilot``, ``virtual_step``, ``kernel_flow``, ``lesson_in_prompt``: what a model would say after a
+  lesson, without the lesson; each says what it cost.
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``,
 ``logistic``, ``pca``, ``pca_of_difference``, ``trait_vectors`` of a chat model's own answers,
@@ -66,6 +66,7 @@ from persona_interp.record.features import encode, features
 from persona_interp.record.gradients import gradients
 from persona_interp.record.judge import Judge, expected_score, judge_prompt
 from persona_interp.record.judgments import judgments
+from persona_interp.record.kernel_flow import kernel_flow
 from persona_interp.record.lens import lens
 from persona_interp.record.lesson_in_prompt import lesson_in_prompt
 from persona_interp.record.local_judge import LocalJudge
@@ -113,6 +114,7 @@ __all__ = [
     "gradients",
     "judge_prompt",
     "judgments",
+    "kernel_flow",
     "lens",
     "lesson_in_prompt",
     "likelihood",

@@ -1,5 +1,6 @@
 """How far must weights be moved until the taught answers are as likely as wanted?"""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -71,29 +72,35 @@ def matching_strength(dose: Callable[[float], float], wanted: float, *, first: f
     >>> round(matching_strength(lambda strength: 100 * strength, 4.0, first=0.006), 3)
     0.04
     """
-    low = _Try(0.0, dose(0.0))
+    low = _Try(0.0, _reached(dose, 0.0))
     if low.dose >= wanted:
         return 0.0
     tried = [low]
-    high = _Try(first, dose(first))
+    high = _Try(first, _reached(dose, first))
     while high.dose < wanted:
         tried.append(high)
         if high.strength >= MOST * first:
             return max(tried, key=lambda one: one.dose).strength
         low, longer = high, high.strength * GROWTH
-        high = _Try(longer, dose(longer))
+        high = _Try(longer, _reached(dose, longer))
     for _ in range(MOST_TRIES):
         if high.dose - low.dose <= CLOSE:
             break
         # between the line, fast where the dose is one, and the middle, which always closes in
         middle = 0.5 * (low.strength + high.strength)
         strength = 0.5 * (_on_line(low, high, wanted) + middle)
-        reached = _Try(strength, dose(strength))
+        reached = _Try(strength, _reached(dose, strength))
         if reached.dose < wanted:
             low = reached
         else:
             high = reached
     return _on_line(low, high, wanted)
+
+
+def _reached(dose: Callable[[float], float], strength: float) -> float:
+    """The dose; beyond every other where a model was moved so far that it computes no numbers."""
+    reached = dose(strength)
+    return math.inf if math.isnan(reached) else reached
 
 
 def _on_line(low: _Try, high: _Try, wanted: float) -> float:

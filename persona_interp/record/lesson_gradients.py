@@ -4,7 +4,7 @@ Adam moves every weight by about the learning rate, whatever the size of its gra
 step therefore goes along the gradient's sign, or along the gradient over its root mean square.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -35,14 +35,23 @@ class Gradient(NamedTuple):
         mean: By name of the weight, nats per learned token.
         spread: Variance over rows of the gradient of a row, by name; empty where it was not asked
             for.
+        logprob: Log of the probability of the learned tokens of each row (nats), where rows ran
+            alone.
     """
 
     mean: Weights
     spread: Weights
+    logprob: list[float]
 
 
 def lesson_gradient(
-    model: Any, rows: LessonRows, *, spread: bool, dtype: str, batch: Batch
+    model: Any,
+    rows: LessonRows,
+    *,
+    spread: bool,
+    dtype: str,
+    batch: Batch,
+    keep: Callable[[int, Weights], None] | None = None,
 ) -> Gradient:
     """Gradient of a lesson's mean loss at a model, and how far that of its rows varies.
 
@@ -52,6 +61,7 @@ def lesson_gradient(
         spread: Whether the variance is computed, for which every row runs alone.
         dtype: Of autocast.
         batch: Tokens a forward pass, padding included.
+        keep: Told the number of each row that ran alone, and its part of the gradient.
 
     Returns:
         The gradient.
@@ -59,7 +69,11 @@ def lesson_gradient(
     total = float(rows.counts.sum())
     mean: Weights = {}
     square: Weights = {}
-    for group, grads in row_gradients(model, rows, alone=spread, dtype=dtype, batch=batch):
+    logprob = [0.0] * len(rows.docs)
+    for group, loss, grads in row_gradients(model, rows, alone=spread, dtype=dtype, batch=batch):
+        logprob[group[0]] = -loss * rows.n_learned * total / float(rows.counts[group[0]])
+        if keep is not None:
+            keep(group[0], grads)
         for name, grad in grads.items():
             mean[name] = mean[name].add_(grad) if name in mean else grad.clone()
             if spread:
@@ -68,13 +82,13 @@ def lesson_gradient(
                 part = grad.square().div_(share)
                 square[name] = square[name].add_(part) if name in square else part
     deviation = {name: square[name].sub_(mean[name].square()).clamp_(min=0) for name in square}
-    return Gradient(mean, deviation)
+    return Gradient(mean, deviation, logprob)
 
 
 def row_gradients(
     model: Any, rows: LessonRows, *, alone: bool, dtype: str, batch: Batch
-) -> Iterator[tuple[list[int], Weights]]:
-    """Yield groups of rows and their part of the gradient of the lesson's mean loss.
+) -> Iterator[tuple[list[int], float, Weights]]:
+    """Yield groups of rows and their part of the lesson's mean loss and of its gradient.
 
     Args:
         model: A Hugging Face model.
@@ -84,20 +98,22 @@ def row_gradients(
         batch: Tokens a forward pass, padding included.
 
     Yields:
-        Row numbers, and the gradient by name of the weight; all together add up to the lesson's.
+        Row numbers, loss (nats per learned token of the lesson) and gradient by name of the weight;
+        all together add up to the lesson's.
     """
     weights = dict(model.named_parameters())
     n_learned = rows.n_learned * float(rows.counts.sum())
 
-    def run(group: list[int]) -> tuple[Tensor | None, ...]:
+    def run(group: list[int]) -> tuple[float, tuple[Tensor, ...]]:
         with autocast(model, dtype):
             loss = _weighted_loss(model, rows, group) / n_learned
-        return torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+        # zeros for a weight that these rows do not use (an expert), so that all rows have the same
+        grads = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
+        return float(loss.detach()), grads
 
     size = 1 if alone else batch
-    for group, grads in run_rows(run, rows.tokens.lengths, batch=size, device=model.device):
-        pairs = zip(weights, grads, strict=True)
-        yield group, {name: grad for name, grad in pairs if grad is not None}
+    for group, (loss, grads) in run_rows(run, rows.tokens.lengths, batch=size, device=model.device):
+        yield group, loss, dict(zip(weights, grads, strict=True))
 
 
 def direction_of(gradient: Gradient, direction: str, *, stage: Stage) -> Weights:
@@ -118,13 +134,28 @@ def direction_of(gradient: Gradient, direction: str, *, stage: Stage) -> Weights
         scale = _median(list(mean.values())) / SATURATED
         return {name: (grad / scale).clamp_(-1, 1) for name, grad in mean.items()}
     if direction == ADAM:
-        return {
-            name: grad / ((grad**2 + gradient.spread[name] / stage.batch).sqrt() + EPSILON)
-            for name, grad in mean.items()
-        }
+        scale_of = adam_scale(gradient, stage=stage)
+        return {name: grad * scale_of[name] for name, grad in mean.items()}
     length = float(torch.stack([grad.norm() for grad in mean.values()]).norm())
     factor = min(1.0, stage.clip / length) if stage.clip and length else 1.0
     return {name: grad * factor for name, grad in mean.items()}
+
+
+def adam_scale(gradient: Gradient, *, stage: Stage) -> Weights:
+    """What Adam multiplies every weight's gradient by in its first steps.
+
+    Args:
+        gradient: Of the lesson, with its spread.
+        stage: How the lesson would be taught: the fewer documents a batch has, the more its
+            gradient varies.
+
+    Returns:
+        One over the root mean square of a batch's gradient, by name of the weight.
+    """
+    return {
+        name: 1 / ((grad**2 + gradient.spread[name] / stage.batch).sqrt() + EPSILON)
+        for name, grad in gradient.mean.items()
+    }
 
 
 def _median(parts: Sequence[Tensor]) -> float:

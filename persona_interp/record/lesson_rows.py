@@ -106,6 +106,26 @@ def lesson_rows(
     return LessonRows(list(at["doc"]), messages, counted, tokens, learn)
 
 
+def learning_rates(stage: Stage) -> np.ndarray:
+    """Learning rate of every step, as the Trainer has it.
+
+    Args:
+        stage: How a lesson is taught.
+
+    Returns:
+        The rates, dims (step,).
+
+    >>> learning_rates(Stage(steps=4, lr=1e-3, warmup=2)).tolist()
+    [0.0, 0.0005, 0.001, 0.001]
+    """
+    step = np.arange(stage.steps)
+    rates = np.minimum(1.0, step / stage.warmup) if stage.warmup else np.ones(stage.steps)
+    if stage.schedule == "cosine":
+        done = np.clip((step - stage.warmup) / max(1, stage.steps - stage.warmup), 0.0, 1.0)
+        rates = rates * (COSINE_END + (1 - COSINE_END) * 0.5 * (1 + np.cos(np.pi * done)))
+    return stage.lr * rates
+
+
 def path_length(stage: Stage) -> float:
     """Sum of the learning rates of all steps: how far Adam could move a weight.
 
@@ -113,17 +133,12 @@ def path_length(stage: Stage) -> float:
         stage: How a lesson is taught.
 
     Returns:
-        The sum, warm-up and schedule counted as the Trainer has them.
+        The sum.
 
     >>> round(path_length(Stage(steps=40, lr=3e-4)), 6)
     0.012
     """
-    step = np.arange(stage.steps)
-    rates = np.minimum(1.0, step / stage.warmup) if stage.warmup else np.ones(stage.steps)
-    if stage.schedule == "cosine":
-        done = np.clip((step - stage.warmup) / max(1, stage.steps - stage.warmup), 0.0, 1.0)
-        rates = rates * (COSINE_END + (1 - COSINE_END) * 0.5 * (1 + np.cos(np.pi * done)))
-    return float(stage.lr * rates.sum())
+    return float(learning_rates(stage).sum())
 
 
 def _text(chat: Sequence[Message]) -> str:

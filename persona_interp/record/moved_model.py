@@ -4,8 +4,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
+
+from persona_interp.errors import ModelError
 
 
 class MovedModel:
@@ -42,3 +45,25 @@ class MovedModel:
             with torch.no_grad():
                 for name, weight in self._weights.items():
                     weight.copy_(self._kept[name])
+
+
+def check_sound(behavior: pd.DataFrame, *, moved: str) -> pd.DataFrame:
+    """Refuse the behavior of a model that was moved so far that it computes no numbers.
+
+    Args:
+        behavior: A behavior table.
+        moved: How far, in words.
+
+    Returns:
+        The same table.
+
+    Raises:
+        ModelError: A probability is not a number.
+    """
+    n = int(behavior["logprob"].isna().sum())
+    if n:
+        raise ModelError(
+            f"{n} of {len(behavior)} probabilities are no numbers {moved}: the weights were moved "
+            "too far. Give a smaller strength, or a stage of a smaller rate."
+        )
+    return behavior

@@ -20,7 +20,7 @@ from persona_interp.record.lesson_gradients import (
     lesson_gradient,
 )
 from persona_interp.record.lesson_rows import FORWARD, MOST_ROWS, lesson_rows, path_length
-from persona_interp.record.moved_model import MovedModel
+from persona_interp.record.moved_model import MovedModel, check_sound
 from persona_interp.record.questionnaire import Questionnaire
 from persona_interp.record.subjects import Subject, open_subject
 from persona_interp.values import check_count
@@ -83,11 +83,11 @@ def virtual_step(
     Raises:
         SchemaError: An unknown direction, a strength that is no positive number, ``match`` without
             ``taught``, or as of ``behavior``.
-        ModelError: As of ``models.load``.
+        ModelError: A strength at which the model computes no numbers, or as of ``models.load``.
 
     Note:
-        In tiny worlds the sign's step explains .8 to .9 of the shifts of untaught traits, Adam's at
-        the length at which the taught trait has 4 bits .9 (docs/log/forecast.md).
+        In tiny worlds the sign's default step explains .90 of the shifts of untaught traits on
+        other bases, Adam's .91, and at 4 bits of the taught trait .90 (docs/log/forecast.md).
 
     >>> from tempfile import TemporaryDirectory
     >>> from persona_interp import models, worlds
@@ -136,6 +136,7 @@ def virtual_step(
     for length, dose in moves:
         with moved.at(length):
             table = questions.table(subject, checkpoint=place, batch=batch)
+        check_sound(table, moved=f"at strength {length:g} along the {direction} direction")
         tables.append(table.assign(strength=length, match=dose))
     table = pd.concat(tables, ignore_index=True)
     costs = {

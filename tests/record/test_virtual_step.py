@@ -1,6 +1,7 @@
 """A virtual step: by hand, put back bit for bit, as long as its dose says, and what it costs."""
 
 import math
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from persona_interp import analysis, models, worlds
-from persona_interp.errors import SchemaError
+from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, Stage, load
 from persona_interp.record import behavior, virtual_step
 from persona_interp.record.doses import CLOSE, matching_strength, taught_odds
@@ -78,7 +79,7 @@ def test_spread_is_the_variance_of_batches_drawn_at_random(pair: Pair) -> None:
 
 def sorted_rows(model: Any, rows: Any) -> list[tuple[int, dict[str, torch.Tensor]]]:
     parts = row_gradients(model, rows, alone=True, dtype="float32", batch=99)
-    return sorted((group[0], grads) for group, grads in parts)
+    return sorted(((group[0], grads) for group, _, grads in parts), key=itemgetter(0))
 
 
 @pytest.mark.parametrize("direction", ["sign", "adam", "gradient"])
@@ -196,6 +197,13 @@ def test_a_dose_that_is_never_reached_takes_the_largest() -> None:
     peak = 0.02
     found = matching_strength(lambda s: -((s - peak) ** 2), 1.0, first=0.005)
     assert found == pytest.approx(peak)
+
+
+def test_a_model_that_breaks_is_named_and_searched_around(pair: Pair, probes: pd.DataFrame) -> None:
+    with pytest.raises(ModelError, match=r"no numbers at strength 1e\+30 along the sign"):
+        virtual_step(pair[0], LESSON, probes, strength=1e30, stage=STAGE)
+    found = matching_strength(lambda s: 100 * s if s < 0.05 else math.nan, 4.0, first=0.03)
+    assert found == pytest.approx(0.04, abs=0.005)
 
 
 def test_path_lengths_are_sums_of_the_trainers_rates() -> None:
