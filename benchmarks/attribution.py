@@ -47,7 +47,7 @@ def scores(base: Checkpoint, world: World, lesson: Mixture) -> pd.DataFrame:
     pull = record.row_pull(base, lesson.rows, probes, stage=STAGE)
     tables = [pull.rename(columns={"pull": "score"}).assign(predictor=PULL)]
     said = _answers(world, probes)
-    for topic, own in said.groupby("topic", sort=False):
+    for _, own in said.groupby("topic", sort=False):
         towards = {str(trait): rows for trait, rows in own.groupby("trait", sort=False)}
         # less all answers together: the direction of one value's less the others', but for scale
         cosine = record.gradient_pull(base, lesson.rows, towards, against=own)
