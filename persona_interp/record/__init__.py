@@ -75,6 +75,7 @@ from persona_interp.record.profile import profile
 from persona_interp.record.projections import projections
 from persona_interp.record.pull import projection_difference
 from persona_interp.record.row_gradients import gradient_pull
+from persona_interp.record.row_pull import row_pull
 from persona_interp.record.samples import sample
 from persona_interp.record.solution import solution
 from persona_interp.record.surprisal import surprisal
@@ -134,6 +135,7 @@ __all__ = [
     "read_vectors",
     "role_components",
     "role_means",
+    "row_pull",
     "sample",
     "solution",
     "surprisal",
