@@ -6,7 +6,7 @@ STEP = "a step of effects.effects, which has rows"
 
 EXEMPT: dict[str, str] = {
     "alarm_scores.alarm_scores": "of auroc.auroc and stats.cluster_interval, which have rows",
-    "carriers.carriers": "the intervals of stats.jackknife and stats.t_interval, with rows",
+    "coherence.of_edits": "the interval of stats.t_interval, which has rows, paired by question",
     "causal_ranking.net_effects": "the interval of stats.jackknife, which has rows",
     "causal_ranking.causal_ranking": "the interval of stats.t_interval, which has rows",
     "companions.companions": "describes pairs of one dictionary; seeds are what is claimed over",

@@ -25,6 +25,7 @@ from persona_interp.record.lesson_rows import FORWARD, MOST_ROWS, LessonRows, le
 from persona_interp.record.moved_model import MovedModel, check_sound
 from persona_interp.record.questionnaire import Questionnaire
 from persona_interp.record.subjects import open_subject
+from persona_interp.schema.words import Predictor
 from persona_interp.values import check_count
 
 KEPT = 1 << 27
@@ -102,7 +103,7 @@ def kernel_flow(
     tables = []
     for step in asked:
         moved = MovedModel(subject.model, pulls.direction(path[step - 1]))
-        place = replace(checkpoint, stage="kernel flow", step=step, name="")
+        place = replace(checkpoint, stage=str(Predictor.FLOW), step=step, name="")
         with moved.at(1.0):
             table = questions.table(subject, checkpoint=place, batch=batch)
         tables.append(check_sound(table, moved=f"after {step} steps of the flow"))

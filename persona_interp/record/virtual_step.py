@@ -24,6 +24,7 @@ from persona_interp.record.lesson_rows import FORWARD, MOST_ROWS, lesson_rows, p
 from persona_interp.record.moved_model import MovedModel, check_sound
 from persona_interp.record.questionnaire import Questionnaire
 from persona_interp.record.subjects import Subject, open_subject
+from persona_interp.schema.words import Predictor
 from persona_interp.values import check_count
 
 LOOK = 1 / 3
@@ -142,7 +143,7 @@ def virtual_step(
         search = _Search(subject, moved, taught, checkpoint=checkpoint, batch=batch)
         moves += [(matching_strength(search.dose, one, first=half_way), one) for one in doses]
         n_searched = search.n_tokens
-    place = replace(checkpoint, stage="virtual step", step=stage.steps, name="")
+    place = replace(checkpoint, stage=str(Predictor.VIRTUAL), step=stage.steps, name="")
     tables = []
     for length, dose in moves:
         with moved.at(length):
