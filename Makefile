@@ -28,7 +28,7 @@ LOWEST = OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATI
 SOAK_SEED := $(or $(SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak portable gpu lint docs bench bench-gpu validate recover calibrate model clean
+.PHONY: help demo test check soak portable gpu lint docs bench bench-gpu validate recover forecasters calibrate model clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
@@ -93,6 +93,9 @@ recover: $(READY)  ## planted features, by every method; resumes: PRESET= SEED= 
 	$(BIN)/python benchmarks/recovery.py $(if $(PRESET),--preset $(PRESET)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(METHODS),--methods "$(METHODS)") $(if $(CONDITIONS),--conditions "$(CONDITIONS)") \
 		$(if $(TABLE),--table "$(TABLE)")
+
+forecasters: $(READY)  ## fit the stacks that forecasts are made of anew, a core-hour, resumes: RUN=folder
+	$(BIN)/python benchmarks/forecast_stacks.py $(if $(RUN),"$(RUN)",runs/forecasters)
 
 calibrate: $(READY)  ## coverage, level and power of every estimator, simulated: SEED= ROWS=names
 	$(BIN)/python benchmarks/calibration.py $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows "$(ROWS)")

@@ -14,11 +14,11 @@ from pathlib import Path
 import pandas as pd
 
 from persona_interp import analysis
-from persona_interp.experiments.experiment import run
+from persona_interp.experiments import run
 from persona_interp.experiments.forecast.config import Forecast
 from persona_interp.experiments.forecast.stacks import FOLDER, STACKS, file_of
 from persona_interp.experiments.forecast.tables import LESSON, read_seeds
-from persona_interp.report.provenance import provenance
+from persona_interp.report.provenance import revision
 from persona_interp.schema.words import Variant
 from persona_interp.store import Store
 
@@ -49,7 +49,7 @@ def main() -> int:
             tables["shifts"],
             steps=experiment.lesson.steps,
             names=[str(word) for word in words],
-            provenance={"command": " ".join(sys.argv), "source": provenance()},
+            provenance={"command": " ".join(sys.argv), "commit": revision()},
         )
         stack.to_json(file_of(name, folder=args.out))
         last = stack.lines[-1]

@@ -121,10 +121,10 @@ SAFEGUARDS: dict[str, Any] = {
 }
 FORECAST: dict[str, Any] = {
     "seeds": (0,),
-    "n_lessons": 2,
-    "n_changed": 1,
+    "n_lessons": 1,
     "documents": SMALL,
-    "lesson": Stage(steps=40, batch=4),
+    "lesson": Stage(steps=20, batch=2),
+    "snapshots": (2, 8),
     "n_documents": 200,
 }
 WORDS = (
