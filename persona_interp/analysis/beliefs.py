@@ -160,7 +160,7 @@ def read_beliefs(behavior: pd.DataFrame, *, split: str | None = None) -> Beliefs
     behavior = chosen_split(behavior, split)
     one = [c for c in (*AT, *run_columns(behavior)) if c in behavior]
     for column in one:
-        n = behavior[column].nunique(dropna=False)
+        n = len(set(behavior[column]))
         if n > 1:
             raise SchemaError(
                 f"these are beliefs of several bases: column '{column}' holds {n} values; select "

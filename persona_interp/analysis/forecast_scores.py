@@ -69,10 +69,9 @@ def forecast_scores(
     # a frame's own names, so that a user's columns cannot be taken for ours
     rows = rows.assign(_base=rows[base], _lesson=rows.groupby([base, lesson]).ngroup())
     parts = []
-    for head, group in rows.groupby([*by, "step"], sort=False, dropna=False):
-        scores = pd.DataFrame(_scores(group))
-        for column, value in zip([*by, "step"], head, strict=True):
-            scores[column] = value
+    for _, group in rows.groupby([*by, "step"], sort=False, dropna=False):
+        head = group[[*by, "step"]].iloc[0].to_dict()
+        scores = pd.DataFrame([{**head, **score} for score in _scores(group)])
         parts.append(scores)
     table = pd.concat(parts, ignore_index=True)
     return schema.check(table[[*by, *schema.TABLES["forecast_scores"]]], "forecast_scores")
@@ -92,7 +91,7 @@ def _matched(
                 f"two of these {name} are of one {', '.join(columns)}; name what tells them apart."
             )
     numbers = [c for c in NUMBERS if c in forecast]
-    actual = shifts[[*of_shift, "estimate"]].rename(columns={"estimate": "actual"})
+    actual = shifts[of_shift].assign(actual=shifts["estimate"])
     rows = forecast[[*cell, *numbers]].merge(actual, on=of_shift, how="left")
     is_bad = ~np.isfinite(rows[["estimate", "actual"]].to_numpy(np.float64)).all(axis=1)
     if is_bad.any():
@@ -110,7 +109,7 @@ def _scores(rows: pd.DataFrame) -> list[dict[str, object]]:
     worst = min(map(_r2, lessons))
     found = [
         (ForecastScore.R_SQUARED, _left_out(rows, _r2), len(rows)),
-        (ForecastScore.WORST, Interval(*np.array([worst, np.nan, np.nan]), n_bases), n_lessons),
+        (ForecastScore.WORST, _without_ends(worst, n_bases), n_lessons),
         (ForecastScore.SLOPE, _left_out(rows, _slope), len(rows)),
         (ForecastScore.RISER, cluster_interval([*map(_foresees, lessons)], of_lesson), n_lessons),
     ]
@@ -118,7 +117,7 @@ def _scores(rows: pd.DataFrame) -> list[dict[str, object]]:
         inside = (rows["lo"] <= rows["actual"]) & (rows["actual"] <= rows["hi"])
         found.append((ForecastScore.COVERED, cluster_interval(inside, base), len(rows)))
     if "bound" in rows:
-        holds = [(lesson["actual"] <= lesson["bound"]).all() for lesson in lessons]
+        holds = [bool(np.all(lesson["actual"] <= lesson["bound"])) for lesson in lessons]
         found.append((ForecastScore.BOUNDED, cluster_interval(holds, of_lesson), n_lessons))
         slack = np.array([_slack(lesson) for lesson in lessons])
         rises = ~np.isnan(slack)
@@ -151,8 +150,14 @@ def _foresees(lesson: pd.DataFrame) -> bool:
 
 def _slack(lesson: pd.DataFrame) -> float:
     """Highest bound over the largest rise; NaN where nothing rises."""
-    rise = lesson["actual"].max()
-    return float(lesson["bound"].max() / rise) if rise > 0 else float("nan")
+    rise, bound = (lesson[c].to_numpy(np.float64).max() for c in ("actual", "bound"))
+    return float(bound / rise) if rise > 0 else float("nan")
+
+
+def _without_ends(score: float, n: int) -> Interval:
+    """A score that has no interval."""
+    estimate, none = np.array(score), np.array(np.nan)
+    return Interval(estimate, none, none, n)
 
 
 def _left_out(rows: pd.DataFrame, score: Score) -> Interval:
@@ -170,9 +175,10 @@ def _median(values: Array, bases: npt.NDArray) -> Interval:
     names = list(dict.fromkeys(bases.tolist()))
     groups = [values[bases == name] for name in names]
     middle = float(np.median(values)) if len(values) else float("nan")
-    ends = np.full(2, np.nan)
     if len(names) > 1:
         draws = np.random.default_rng(0).integers(len(names), size=(N_BOOT, len(names)))
         medians = [np.median(np.concatenate([groups[i] for i in draw])) for draw in draws]
-        ends = np.quantile(medians, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
-    return Interval(np.float64(middle), ends[0], ends[1], len(names))  # pyright: ignore[reportArgumentType]
+        tail = (1 - LEVEL) / 2
+        lo, hi = (np.quantile(medians, q, method="nearest") for q in (tail, 1 - tail))
+        return Interval(np.array(middle), np.array(lo), np.array(hi), len(names))
+    return _without_ends(middle, len(names))

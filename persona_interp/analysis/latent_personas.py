@@ -124,7 +124,7 @@ def _maximize(
 ) -> tuple[float, Array, Array]:
     """Likelihood (bits), weights and personas at the end of one start."""
     weights, says = start
-    best = -np.inf
+    best = reached = -np.inf
     for _ in range(ITERATIONS):
         ratio = p / np.maximum(weights @ says, 1e-300)
         # Both from the same ratio: each answer is shared among the personas who may have given it.

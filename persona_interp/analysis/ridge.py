@@ -43,8 +43,8 @@ class Moments(NamedTuple):
     yy: float
 
     def __sub__(self, other: "Moments") -> "Moments":
-        pairs = zip(self, other, strict=True)
-        return Moments(*(one - two for one, two in pairs))
+        n, yy = self.n - other.n, self.yy - other.yy
+        return Moments(n, self.xx - other.xx, self.xy - other.xy, yy)
 
 
 def moments(x: Array, y: Array) -> Moments:

@@ -127,7 +127,7 @@ def _by_statement(
     schema.require_rows(stated, "stated")
     rows = chosen_split(stated, split)
     for column in (*AT, *run_columns(rows)):
-        n = rows[column].nunique(dropna=False) if column in rows else 1
+        n = len(set(rows[column])) if column in rows else 1
         if column != "stated" and n > 1:
             raise SchemaError(
                 f"these are answers of several bases: column '{column}' holds {n} values; select "

@@ -85,7 +85,7 @@ def forecast_costs(
         parts = [note, missing(scores, "estimate", names="predictor")]
         if ceiling is not None:
             parts.append(f"Dashed: the same finetune, other documents ({ceiling:.3f}).")
-        n_low = int((scores["estimate"] < WORST).sum())
+        n_low = np.count_nonzero(scores["estimate"] < WORST)
         if n_low:
             parts.append(f"{n_low} below {WORST:g} are drawn there.")
         return finish(figure, " ".join(filter(None, parts)), height=3.2, title=title)
@@ -121,7 +121,7 @@ def forecasts(
         raise SchemaError(
             f"two of these shifts are of one {', '.join(cell)}; give those of one base."
         )
-    actual = shifts[[*cell, "estimate"]].rename(columns={"estimate": "actual"})
+    actual = shifts[cell].assign(actual=shifts["estimate"])
     rows = forecast.merge(actual, on=cell, how="left")
     inside = (rows["lo"] <= rows["actual"]) & (rows["actual"] <= rows["hi"])
     known = rows["actual"].notna() & rows["estimate"].notna()
@@ -147,7 +147,8 @@ def forecasts(
         axes.set_xlabel(f"forecast ({Unit.BITS})")
         axes.set_ylabel(f"shift ({Unit.BITS})")
         legend(figure, *axes.get_legend_handles_labels())
-        share = f"{int((inside & known).sum())} of {int(known.sum())} shifts within it"
+        n_inside, n_known = np.count_nonzero(inside & known), np.count_nonzero(known)
+        share = f"{n_inside} of {n_known} shifts within it"
         note = f"Gray: 95 % interval of a forecast, bases as units; {share}. Dashed: no error."
         note = f"{note} {missing(rows, 'estimate', 'actual', names='trait')}".strip()
         return finish(figure, note, height=3.4, title=title)

@@ -22,7 +22,7 @@ def coverage(seed: int, *, spread: float) -> tuple[float, float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.0, 0.3])
 def test_intervals_and_bounds_hold_for_new_bases(spread: float) -> None:
-    covered, bounded = np.array([coverage(seed, spread=spread) for seed in range(40)]).T
+    covered, bounded = np.array([coverage(seed, spread=spread) for seed in range(20)]).T
     assert 0.93 <= covered.mean() <= 0.97, covered.mean()
     assert 0.95 <= bounded.mean(), bounded.mean()
 
