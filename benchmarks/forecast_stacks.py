@@ -8,7 +8,6 @@ resumable). Seeds from 100 on are for forecasts and are refused here.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +21,7 @@ from persona_interp.report.provenance import revision
 from persona_interp.schema.words import Variant
 from persona_interp.store import Store
 
+COMMAND = "python benchmarks/forecast_stacks.py"
 FRESH = 100
 """First seed that forecasts are judged on."""
 N_LESSONS = 12
@@ -34,7 +34,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs=2, default=(0, 32), metavar=("FIRST", "STOP"))
     parser.add_argument("--out", type=Path, default=FOLDER)
     args = parser.parse_args()
-    seeds = tuple(range(*args.seeds))
+    first, stop = args.seeds
+    seeds = tuple(range(first, stop))
     if max(seeds) >= FRESH:
         parser.error(f"seeds from {FRESH} on are forecast with what is fitted here; give others.")
     experiment = Forecast(seeds=seeds, n_lessons=N_LESSONS)
@@ -49,7 +50,7 @@ def main() -> int:
             tables["shifts"],
             steps=experiment.lesson.steps,
             names=[str(word) for word in words],
-            provenance={"command": " ".join(sys.argv), "commit": revision()},
+            provenance={"command": f"{COMMAND} RUN --seeds {first} {stop}", "commit": revision()},
         )
         stack.to_json(file_of(name, folder=args.out))
         last = stack.lines[-1]
