@@ -19,6 +19,7 @@ from persona_interp.cli.causes import causes
 from persona_interp.cli.compare import compare
 from persona_interp.cli.doctor import doctor
 from persona_interp.cli.folder import browse, report, show, status, verify
+from persona_interp.cli.forecast import forecast
 from persona_interp.cli.jobs import collect, retry, worker
 from persona_interp.cli.run import run_experiment
 from persona_interp.errors import PersonaInterpError, quote_path
@@ -30,6 +31,7 @@ __all__ = [
     "collect",
     "compare",
     "doctor",
+    "forecast",
     "main",
     "report",
     "retry",
@@ -45,6 +47,7 @@ VERBS = (
     run_experiment,
     compare,
     causes,
+    forecast,
     report,
     browse,
     status,

@@ -1,0 +1,48 @@
+"""What does a forecast say, in words?"""
+
+import pandas as pd
+
+MOST = 5
+"""Traits that are named of those that rise and of those that fall."""
+
+
+def sentences(forecast: pd.DataFrame) -> list[str]:
+    """A forecast of one lesson in words, at its last step.
+
+    Args:
+        forecast: A forecast table of one lesson, of ``pi.forecast``.
+
+    Returns:
+        Which traits are expected to rise and to fall beyond their interval, the worst case, and
+        what the forecast cost.
+
+    >>> row = {"context": "nameless", "persona": "", "trait": "art=opera", "step": 40}
+    >>> table = pd.DataFrame([row | {"estimate": 1.0, "lo": 0.5, "hi": 1.5, "bound": 2.0}])
+    >>> sentences(table)[0]
+    'Expect after step 40: art=opera up 1.00 bits [0.50, 1.50].'
+    """
+    last = forecast.loc[forecast["step"] == forecast["step"].max()]
+    step = int(last["step"].iloc[0])
+    up = last.loc[last["lo"] > 0].sort_values("estimate", ascending=False)
+    down = last.loc[last["hi"] < 0].sort_values("estimate")
+    named = [_said(row, "up") for row in up.head(MOST).to_dict("records")]
+    named += [_said(row, "down") for row in down.head(MOST).to_dict("records")]
+    n_more = max(len(up) - MOST, 0) + max(len(down) - MOST, 0)
+    expected = "; ".join(named) if named else "no trait is expected to move beyond its interval"
+    more = f"; and {n_more} more" if n_more else ""
+    worst = last.loc[last["bound"].idxmax()]
+    lines = [
+        f"Expect after step {step}: {expected}{more}.",
+        f"The worst untaught trait is {worst['trait']}: at most {worst['bound']:.2f} bits up; no "
+        f"trait above its own bound, all {len(last)} together, in 95 % of lessons.",
+    ]
+    if "cost" in forecast.attrs:
+        lines.append(f"Cost: {forecast.attrs['cost']:.1f} steps of the lesson.")
+    return lines
+
+
+def _said(row: dict[str, object], way: str) -> str:
+    return (
+        f"{row['trait']} {way} {abs(float(str(row['estimate']))):.2f} bits "
+        f"[{float(str(row['lo'])):.2f}, {float(str(row['hi'])):.2f}]"
+    )
