@@ -136,5 +136,6 @@ def _predictors(
     taught = before.loc[before["topic"].isin(list(topics))]
     place = after[["checkpoint", "seed", "stage", "step"]].iloc[0].to_dict()
     rows = pd.concat([before, after, taught.assign(**place)], ignore_index=True)
-    shifts = analysis.shift(rows, split=SPLIT)
+    ends = {"before": before["checkpoint"].iloc[0], "after": place["checkpoint"]}
+    shifts = analysis.shift(rows, split=SPLIT, **ends)
     return analysis.predictors(shifts, labels, predictor=word, cost=cost)
