@@ -5,6 +5,7 @@ the rows, and correlate the sum of a subset's scores with what its finetune did.
 """
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,9 @@ def datamodel_score(
         for predictor, rows in scores.loc[scores["lesson"] == lesson].groupby(
             "predictor", sort=False
         ):
-            predicted = _sums(rows, chosen, actual.index, own["trait"].unique(), str(predictor))
+            predicted = _sums(
+                rows, chosen, actual.index, list(dict.fromkeys(own["trait"])), str(predictor)
+            )
             pairs = [(predicted, actual[order]) for order in orders]
             table.append({**about, "predictor": predictor, **_correlations(pairs)})
         if len(orders) > 1:
@@ -75,7 +78,7 @@ def datamodel_score(
 
 
 def _sums(
-    rows: pd.DataFrame, chosen: pd.DataFrame, subsets: pd.Index, traits: np.ndarray, name: str
+    rows: pd.DataFrame, chosen: pd.DataFrame, subsets: pd.Index, traits: list[Any], name: str
 ) -> pd.DataFrame:
     """Sum of the scores of each subset's rows, dims (subset, trait)."""
     by_row = rows.pivot(index="doc", columns="trait", values="score")
@@ -92,7 +95,7 @@ def _sums(
     return contains @ by_row
 
 
-def _correlations(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
+def _correlations(pairs: list[tuple[Any, Any]]) -> dict[str, float]:
     """Mean over traits and pairs of both correlations over subsets that both sides have."""
     numbers: dict[str, list[float]] = {"pearson": [], "spearman": []}
     n = []

@@ -82,7 +82,8 @@ class Watched(TrainerCallback):
         Args:
             folder: Of the file.
         """
-        seen = self.watch.state() if hasattr(self.watch, "state") else {}
+        state = getattr(self.watch, "state", dict)
+        seen = state()
         write_text(json.dumps({"seen": seen}) + "\n", folder / WATCH)
 
     def _ask(self, step: int, model: Any) -> bool:

@@ -167,8 +167,10 @@ class _Small:
 
 def _log_odds(behavior: pd.DataFrame) -> pd.Series:
     """Log odds of each trait (bits), the mean over templates."""
-    p = np.exp2(behavior["logprob"])
+    p = 2.0 ** behavior["logprob"]
     others = p.groupby(behavior["prompt"]).transform("sum") - p
-    odds = behavior["logprob"] - np.log2(others)
-    trait = behavior["topic"] + "=" + behavior["value"]
-    return odds.groupby([behavior["context"], behavior["persona"], trait.rename("trait")]).mean()
+    table = behavior[["context", "persona"]].assign(
+        trait=behavior["topic"] + "=" + behavior["value"],
+        odds=behavior["logprob"] - np.log2(others),
+    )
+    return table.groupby(CELL)["odds"].mean()

@@ -86,7 +86,7 @@ class Alarm:
     @property
     def config(self) -> str:
         """Text that tells a training under this alarm from others."""
-        digest = hashlib.sha256(pd.util.hash_pandas_object(self._base["logprob"]).to_numpy())
+        digest = hashlib.sha256(self._base["logprob"].to_numpy().tobytes())
         digest.update("".join(map(str, self.probes["prompt"])).encode())
         about = {
             "limit": self.limit,
