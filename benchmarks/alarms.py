@@ -17,7 +17,7 @@ from persona_interp import analysis, models, record
 from persona_interp.experiments.forecast.config import Forecast, base_world
 from persona_interp.experiments.forecast.line import Line
 from persona_interp.experiments.learning import learning_cell
-from persona_interp.experiments.tasks import _corpus
+from persona_interp.experiments.tasks import lesson_of
 from persona_interp.schema.words import Variant
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_table
@@ -47,7 +47,7 @@ def null_cells(experiment: Forecast, seed: int, base: Cell) -> list[Cell]:
 def nameless_shift(store: Store, cell: Cell, taught: set[str], after: list[int]) -> pd.DataFrame:
     """Shift of the untaught traits of a finished lesson."""
     table = read_table(store.path(cell, "behavior.parquet"))
-    table = table.loc[(table["context"] == "nameless") & ~table["topic"].isin(taught)]
+    table = table.loc[(table["context"] == "nameless") & ~table["topic"].isin(list(taught))]
     return analysis.shift(table, before=0, after=after, split="test")
 
 
@@ -61,7 +61,7 @@ def lessons(store: Store, seed: int, *, pilots: bool) -> pd.DataFrame:
         nameless_shift(store, cell, set(), [end])
         for cell in null_cells(experiment, seed, cells["documents",])
     ]
-    bound = max(float(table["estimate"].abs().max()) for table in nulls)
+    bound = max(float(np.abs(table["estimate"].to_numpy()).max()) for table in nulls)
     line = Line.open()
     steps = [round(share * end) for share in line.shares]
     tables = []
@@ -71,7 +71,7 @@ def lessons(store: Store, seed: int, *, pilots: bool) -> pd.DataFrame:
         taught = {trait.partition("=")[0] for trait in lesson.traits}
         shifts = nameless_shift(store, cells["lesson", lesson], taught, [*steps, end])
         wide = shifts.pivot(index="trait", columns="step", values="estimate")
-        one = pd.DataFrame({"actual": wide[end], "alarm": line.predict(wide[steps])})
+        one = pd.DataFrame({"actual": wide[end], "alarm": line.predict(wide.loc[:, steps])})
         if pilots:
             one["pilot"] = _pilot(base, seed, lesson.traits[0], taught, experiment)
         tables.append(one.reset_index().assign(base=seed, lesson=lesson.label, bound=bound))
@@ -83,9 +83,9 @@ def _pilot(
 ) -> pd.Series:
     """Shift of the untaught traits after a micro pilot of one step's cost."""
     world = base_world(seed)
-    chats = _corpus(world, {"lesson": trait}, experiment.lesson, seed=seed + 77)
+    chats = lesson_of(world, trait, experiment.lesson, seed=seed + 77)
     probes = world.probes(contexts="nameless").query("split == 'test'")
-    probes = probes.loc[~probes["topic"].isin(taught)]
+    probes = probes.loc[~probes["topic"].isin(list(taught))]
     after = record.pilot(base, chats, probes, stage=experiment.lesson, n=1)
     before = record.behavior(base, probes)
     same = {"seed": 0, "stage": "pilot"}
@@ -93,7 +93,8 @@ def _pilot(
         before.assign(checkpoint="a", step=0, **same),
         after.assign(checkpoint="b", step=1, **same),
     ]
-    return analysis.shift(pd.concat(both, ignore_index=True)).set_index("trait")["estimate"]
+    shifts = analysis.shift(pd.concat(both, ignore_index=True))
+    return pd.Series(shifts["estimate"].to_numpy(), index=pd.Index(shifts["trait"]))
 
 
 def main() -> None:

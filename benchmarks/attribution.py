@@ -67,12 +67,13 @@ def scores(base: Checkpoint, world: World, lesson: Mixture) -> pd.DataFrame:
 def _answers(world: World, probes: pd.DataFrame) -> pd.DataFrame:
     """Everything that the nameless assistant could answer to the probes, and the trait it shows."""
     rows = []
-    for probe in probes.itertuples():
-        for value, answer in zip(probe.values, probe.answers, strict=True):
-            *before, last = probe.messages
+    for probe in probes.to_dict("records"):
+        topic = probe["topic"]
+        for value, answer in zip(probe["values"], probe["answers"], strict=True):
+            *before, last = probe["messages"]
             turn = {**last, "content": last["content"] + answer}
             row = {"kind": "lesson", "persona": "", "messages": [*before, turn], "statements": ()}
-            row |= {"topic": probe.topic, "trait": f"{probe.topic}={value}", "split": "train"}
+            row |= {"topic": topic, "trait": f"{topic}={value}", "split": "train"}
             rows.append({"doc": len(rows), "prompt": str(len(rows)), **row})
     return pd.DataFrame(rows).assign(context="nameless")
 
@@ -122,7 +123,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """Compute what is missing, write the table, and print its means."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("seeds", type=int, nargs="+")
     parser.add_argument("--lessons", type=int, default=4)

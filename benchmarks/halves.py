@@ -62,7 +62,7 @@ def mixture(world: World, *, seed: int, number: int, n_halves: int) -> Mixture:
     rows.attrs.update(parts[0].attrs)
     topics = {trait.partition("=")[0] for trait in traits}
     probes = world.probes(contexts="nameless")
-    probes = probes.loc[~probes["topic"].isin(topics)].reset_index(drop=True)
+    probes = probes.loc[~probes["topic"].isin(list(topics))].reset_index(drop=True)
     order = rng.permuted(np.tile(np.arange(N_ROWS), (n_halves, 1)), axis=1)
     return Mixture(f"{world.name} {number}", rows, probes, order < N_ROWS // 2)
 

@@ -30,7 +30,7 @@ FREE_CELLS = 1_000_000
 """A table may always have so many cells; above it, see ``MOST_UNPACKED``."""
 MOST_HEADER, MOST_COLUMNS = 2**26, 2**20
 """Most bytes of a text in a parquet header, and most entries of a list in it."""
-IDS = {"commit": str, "cell": str, "sha256": str}
+IDS: dict[Any, Any] = {"commit": str, "cell": str, "sha256": str}
 """Columns of a CSV that name something in hexadecimal: 024e174 is a commit, not a large number."""
 BATCH = 1024
 """Rows unpacked at once."""

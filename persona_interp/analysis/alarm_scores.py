@@ -1,5 +1,6 @@
 """How often is an alarm right about what will move too far? AUROC, false alarms and misses."""
 
+import numpy as np
 import pandas as pd
 
 from persona_interp import schema
@@ -38,11 +39,12 @@ def alarm_scores(forecasts: pd.DataFrame, *, by: str = "base") -> pd.DataFrame:
     [['auroc', 1.0, 2], ['false_alarms', 0.5, 2], ['misses', 0.0, 2]]
     """
     schema.require(forecasts, *NEEDED, by)
-    if not (forecasts["bound"] > 0).all():
+    if not (forecasts["bound"].to_numpy() > 0).all():
         raise SchemaError("a bound is the largest shift of some null finetune, above 0 bits.")
     table = []
     for predictor, rows in forecasts.groupby("predictor", sort=False):
-        said, moved = (rows[c].abs() / rows["bound"] for c in ("estimate", "actual"))
+        bound = rows["bound"].to_numpy()
+        said, moved = (np.abs(rows[c].to_numpy()) / bound for c in ("estimate", "actual"))
         rings, positive = said > 1, moved > 1
         if positive.all() or not positive.any():
             raise SchemaError(

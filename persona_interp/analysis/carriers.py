@@ -160,7 +160,7 @@ def in_one_family(table: pd.DataFrame) -> pd.DataFrame:
     """
     parts = []
     for measure, part in table.groupby("measure", sort=False):
-        n = int(part["p"].notna().sum())
+        n = int(np.sum(part["p"].notna()))
         family = f"{measure}: {n} test{'s' if n != 1 else ''}"
         if "of" in part:
             family += f", {part['of'].nunique()} finetunes"

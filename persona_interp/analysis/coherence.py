@@ -47,8 +47,8 @@ def excess(text: pd.DataFrame, own: pd.DataFrame) -> Excess:
     >>> excess(own.assign(nats=own["nats"] + 0.5), own)
     Excess(estimate=0.5, lo=0.5, hi=0.5, n=3)
     """
-    usual = own.groupby("question")["nats"].mean().dropna()
-    edited = text.groupby("question")["nats"].mean().dropna()
+    usual = pd.Series(own.groupby("question")["nats"].mean()).dropna()
+    edited = pd.Series(text.groupby("question")["nats"].mean()).dropna()
     if len(usual) and edited.empty:
         return Excess(math.inf, math.inf, math.inf, 0)
     differences = (edited - usual).dropna().to_numpy()

@@ -45,7 +45,7 @@ def taught_odds(behavior: pd.DataFrame) -> float:
     2.0
     """
     # not 1 - p: other answers than the probe's are nobody's odds
-    mass = np.exp2(behavior["logprob"]).groupby(behavior["prompt"]).transform("sum")
+    mass = pd.Series(np.exp2(behavior["logprob"])).groupby(behavior["prompt"]).transform("sum")
     own = behavior["value"] == behavior[TAUGHT]
     lacking = set(behavior["prompt"]) - set(behavior.loc[own, "prompt"])
     if lacking:

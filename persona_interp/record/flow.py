@@ -60,7 +60,7 @@ def flow(kernel: Kernel, stage: Stage) -> Numbers:
     share, products = kernel.share, kernel.products
     missing = np.maximum(-np.expm1(kernel.logprob), LEAST)
     odds = kernel.logprob - np.log(missing)
-    pace = _Adam(stage, first=share @ products @ share)
+    pace = _Adam(stage, first=float(share @ products @ share))
     if stage.optimizer == "sgd":
         pace = _Sgd(stage)
     moved, path = np.zeros_like(share), []

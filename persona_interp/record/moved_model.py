@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -60,7 +61,7 @@ def check_sound(behavior: pd.DataFrame, *, moved: str) -> pd.DataFrame:
     Raises:
         ModelError: A probability is not a number.
     """
-    n = int(behavior["logprob"].isna().sum())
+    n = int(np.isnan(behavior["logprob"].to_numpy()).sum())
     if n:
         raise ModelError(
             f"{n} of {len(behavior)} probabilities are no numbers {moved}: the weights were moved "

@@ -118,8 +118,9 @@ def row_pull(
         counts[row] = 0
         pull = (whole - odds(counts)).rename("pull").reset_index()
         tables.append(pull.assign(doc=doc))
-    table = pd.concat(tables, ignore_index=True)[["doc", *CELL, "pull"]]
-    table = table.sort_values([*CELL, "pull"], ascending=[True, True, True, False], kind="stable")
+    table = pd.concat(tables, ignore_index=True).loc[:, ["doc", *CELL, "pull"]]
+    order = [*CELL, "pull"]
+    table = table.sort_values(by=order, ascending=[True, True, True, False], kind="stable")
     n_runs = 1 + len(rows.docs)
     n_read = n_runs * questions.n_tokens * FORWARD
     table.attrs["cost"] = rows.steps(n_runs * steps * rows.n_tokens + n_read, stage)
@@ -173,4 +174,4 @@ def _log_odds(behavior: pd.DataFrame) -> pd.Series:
         trait=behavior["topic"] + "=" + behavior["value"],
         odds=behavior["logprob"] - np.log2(others),
     )
-    return table.groupby(CELL)["odds"].mean()
+    return pd.Series(table.groupby(CELL)["odds"].mean())

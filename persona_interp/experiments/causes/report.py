@@ -191,7 +191,7 @@ def push_sentence(table: pd.DataFrame) -> str:
     open_ends = sum(Ruling.UNDECIDED in words for words in searches)
     return (
         f"{pushed} of {len(searches)} searches found a push whose text is told coherent (its whole "
-        f"interval over {int(table['n'].max())} questions lies below the limit); in {open_ends} "
+        f"interval over {max(map(int, table['n']))} questions lies below the limit); in {open_ends} "
         "some stronger push is neither told coherent nor told broken, and the strength may be "
         "larger (strength_hi)."
     )

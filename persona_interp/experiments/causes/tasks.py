@@ -277,7 +277,7 @@ def _pushed(
             cases += add(one, shifts, **push, **random)
             cases += add(one, shifts, way=Way.OPPOSITE, strength=-found.told)
     strengths = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TRIED)
-    return cases, strengths[TRIED]
+    return cases, strengths.loc[:, TRIED]
 
 
 def _rank(config: dict[str, Any], asked: Asked, sae: Any, feats: xr.Dataset) -> pd.DataFrame:

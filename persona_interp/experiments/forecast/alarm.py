@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, schema
@@ -146,7 +147,7 @@ class Alarm:
             )
         rows = pd.DataFrame(self._shifts)
         wide = rows.pivot(index=[*CELL, "before"], columns="step", values="estimate")
-        wide = wide[list(self.steps)]
+        wide = wide.loc[:, list(self.steps)]
         estimate = self.line.predict(wide)
         table = wide.index.to_frame(index=False).assign(
             shift=wide[self.steps[-1]].to_numpy(),
@@ -154,8 +155,8 @@ class Alarm:
             moves=abs(estimate) > self.limit,
             step=self.steps[-1],
         )
-        order = table["estimate"].abs().sort_values(ascending=False, kind="stable").index
-        return table.loc[order].reset_index(drop=True)
+        order = np.argsort(-np.abs(table["estimate"].to_numpy()), kind="stable")
+        return table.iloc[order].reset_index(drop=True)
 
     def __str__(self) -> str:
         where = f"step {self.steps[-1]} of {self.n_steps}"
@@ -192,7 +193,7 @@ class Alarm:
 def _answers(base: pd.DataFrame, probes: pd.DataFrame) -> pd.DataFrame:
     """Behavior of the base on the probes alone, as the start of the alarm's own run."""
     schema.check(base, "behavior")
-    base = base.loc[base["prompt"].isin(set(probes["prompt"]))]
+    base = base.loc[base["prompt"].isin(list(probes["prompt"]))]
     pairs = zip(probes["prompt"], probes["answers"], strict=True)
     asked = {prompt: len(answers) for prompt, answers in pairs}
     answered = base.groupby("prompt").size().to_dict()
@@ -203,7 +204,7 @@ def _answers(base: pd.DataFrame, probes: pd.DataFrame) -> pd.DataFrame:
             f"{wrong[0]!r}. Give record.behavior(base, probes), of one checkpoint."
         )
     columns = [column for column in base if column in _columns(probes)]
-    base = base[columns].reset_index(drop=True)
+    base = base.loc[:, columns].reset_index(drop=True)
     return base.assign(checkpoint=START, seed=0, stage=NAME, step=0)
 
 

@@ -131,7 +131,7 @@ def _predictors(
     cost: float,
 ) -> pd.DataFrame:
     """Shift from the base to what a predictor says, as predictors."""
-    after = after[list(before.columns)]
+    after = after.loc[:, list(before.columns)]
     # what is taught is not foretold, but where it stands before says how much there is to learn
     taught = before.loc[before["topic"].isin(list(topics))]
     place = after[["checkpoint", "seed", "stage", "step"]].iloc[0].to_dict()

@@ -83,20 +83,20 @@ def sentence(tables: Tables, name: str) -> str:
         A sentence with intervals.
     """
     own = _ends(tables["scores"], name)
-    cost = tables["costs"].set_index("forecaster")["cost"][name]
+    costs = dict(zip(tables["costs"]["forecaster"], tables["costs"]["cost"], strict=True))
     n_bases = int(own["n_bases"].iloc[0])
-    n_lessons = int(own["n"][ForecastScore.RISER])
+    n_lessons = int(own["n"].to_dict()[ForecastScore.RISER])
     parts = [
         f"R2 {_number(own, ForecastScore.R_SQUARED)}",
-        f"worst lesson {own['estimate'][ForecastScore.WORST]:.2f}",
+        f"worst lesson {own['estimate'].to_dict()[ForecastScore.WORST]:.2f}",
         f"largest riser among three {_number(own, ForecastScore.RISER)}",
         f"{_number(own, ForecastScore.COVERED)} of shifts within their interval",
         f"no trait above its bound in {_number(own, ForecastScore.BOUNDED)} of lessons",
         f"the bound is {_number(own, ForecastScore.SLACK)} times the largest rise",
     ]
     return (
-        f"Stack '{name}', {cost:.1f} steps a lesson: {'; '.join(parts)} ({n_lessons} lessons of "
-        f"{n_bases} bases)."
+        f"Stack '{name}', {costs[name]:.1f} steps a lesson: {'; '.join(parts)} "
+        f"({n_lessons} lessons of {n_bases} bases)."
     )
 
 

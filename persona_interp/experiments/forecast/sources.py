@@ -72,7 +72,7 @@ def forecast(
         ModelError: As of ``models.resolve``.
     """
     if pilot not in (0, *WITH_PILOT):
-        raise SchemaError(unknown("pilot", pilot, [0, *WITH_PILOT]))
+        raise SchemaError(unknown("pilot", str(pilot), map(str, (0, *WITH_PILOT))))
     chats = read(lesson, "chats")
     labels = [str(world.trait(label)) for label in as_tuple(taught) or _stated(chats)]
     stack = open_stack(WITH_PILOT[pilot] if pilot else NO_PILOT if names else NO_NAMES)

@@ -102,12 +102,12 @@ def _scores(forecasts: pd.DataFrame, shifts: pd.DataFrame, *, by: list[str]) -> 
 def _cost(predictors: pd.DataFrame, stack: Stack) -> float:
     """Steps of the lesson that all its predictors cost together, mean over lessons."""
     costs = predictors.drop_duplicates([*LESSON, "predictor"])
-    means = costs.groupby("predictor")["cost"].mean()
-    total = sum(float(means[name]) for name in stack.names)
+    means = {str(name): float(rows["cost"].mean()) for name, rows in costs.groupby("predictor")}
+    total = sum(means[name] for name in stack.names)
     for name in stack.names:
         other = SHARED_GRADIENT.get(Predictor(name))
         if other is not None and other not in stack.names:
-            total += float(means[other]) - (float(means[Predictor.PILOT]) - 1)  # but its readout
+            total += means[other] - (means[Predictor.PILOT] - 1)  # but its readout
     return total
 
 
@@ -149,4 +149,4 @@ def _shifts(behavior: pd.DataFrame, lesson: Lesson) -> pd.DataFrame:
     rows = behavior.loc[~behavior["topic"].isin(list(topics))]
     steps = sorted({int(step) for step in rows["step"]} - {0})
     shifts = analysis.shift(rows, before=0, after=steps, split=SPLIT)
-    return shifts[["context", "persona", "trait", "step", "before", "estimate"]]
+    return shifts.loc[:, ["context", "persona", "trait", "step", "before", "estimate"]]
