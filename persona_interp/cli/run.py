@@ -69,7 +69,9 @@ def run_experiment(
         list[str] | None,
         typer.Option(help="A trait of that folder; repeat. The preset's by default; 'all'."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="First seed.", min=0, max=MOST_SEED)] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="First seed; the preset's by default.", min=0, max=MOST_SEED)
+    ] = None,
     seeds: Annotated[
         int | None,
         typer.Option(help="Number of seeds; the preset's by default.", min=1, max=MOST_SEEDS),
@@ -118,7 +120,7 @@ def run_experiment(
         "names": _trait_names(trait),
         "arms": tuple(arm) if arm else None,
         "lrs": tuple(lr) if lr else None,
-        "seeds": tuple(range(seed, seed + (seeds or len(experiment.seeds)))),
+        "seeds": _seeds(experiment.seeds, first=seed, n=seeds),
     }
     if dtype:
         experiment = with_dtype(experiment, dtype)
@@ -148,6 +150,12 @@ def run_experiment(
         report(out)
     else:
         typer.echo(f"persona-interp status {out}")
+
+
+def _seeds(preset: tuple[int, ...], *, first: int | None, n: int | None) -> tuple[int, ...]:
+    """Seeds in a row: a preset's own where nothing else was said."""
+    start = preset[0] if first is None else first
+    return tuple(range(start, start + (n or len(preset))))
 
 
 def _trait_names(trait: list[str] | None) -> tuple[str, ...] | None:

@@ -120,7 +120,7 @@ SAFEGUARDS: dict[str, Any] = {
     "bystanders": 2,
 }
 FORECAST: dict[str, Any] = {
-    "seeds": (0,),
+    "seeds": (100,),
     "n_lessons": 1,
     "documents": SMALL,
     "lesson": Stage(steps=20, batch=2),

@@ -189,9 +189,10 @@ def push_sentence(table: pd.DataFrame) -> str:
     searches = [set(own["coherence"]) for _, own in table.groupby(by, sort=False)]
     pushed = sum(Ruling.HOLDS in words for words in searches)
     open_ends = sum(Ruling.UNDECIDED in words for words in searches)
+    n = max(map(int, table["n"]))
     return (
         f"{pushed} of {len(searches)} searches found a push whose text is told coherent (its whole "
-        f"interval over {max(map(int, table['n']))} questions lies below the limit); in {open_ends} "
+        f"interval over {n} questions lies below the limit); in {open_ends} "
         "some stronger push is neither told coherent nor told broken, and the strength may be "
         "larger (strength_hi)."
     )

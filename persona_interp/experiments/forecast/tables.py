@@ -6,6 +6,7 @@ import pandas as pd
 
 from persona_interp import analysis
 from persona_interp.analysis import Stack
+from persona_interp.errors import StoreError
 from persona_interp.experiments.forecast.beliefs import SPLIT, know, predict_known, predict_plain
 from persona_interp.experiments.forecast.config import Cells, Forecast, Lesson, base_world
 from persona_interp.experiments.forecast.stacks import STACKS, TOGETHER, open_stack
@@ -40,8 +41,28 @@ def summarize(experiment: Forecast, store: Store) -> Tables:
     tables = read_seeds(experiment, store)
     if tables:
         stacks = {name: open_stack(name) for name in STACKS}
+        check_fresh(experiment, stacks)
         tables |= judge(tables, stacks, steps=experiment.lesson.steps)
     return tables
+
+
+def check_fresh(experiment: Forecast, stacks: Mapping[str, Stack]) -> None:
+    """Refuse forecasts of what a stack was fitted on.
+
+    Args:
+        experiment: The experiment.
+        stacks: By name.
+
+    Raises:
+        StoreError: One of its seeds is among a stack's bases.
+    """
+    fitted = {str(base) for stack in stacks.values() for base in stack.provenance["bases"]}
+    known = sorted(int(base) for base in fitted & set(map(str, experiment.seeds)))
+    if known:
+        raise StoreError(
+            f"seeds {', '.join(map(str, known))} are among those that the stacks were fitted on; "
+            f"give seeds above {max(map(int, fitted))}, such as the preset's own."
+        )
 
 
 def read_seeds(experiment: Forecast, store: Store) -> Tables:
