@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import pandas as pd
 
 from persona_interp import analysis
@@ -123,7 +124,7 @@ def _scores(forecasts: pd.DataFrame, shifts: pd.DataFrame, *, by: list[str]) -> 
 def _cost(predictors: pd.DataFrame, stack: Stack) -> float:
     """Steps of the lesson that all its predictors cost together, mean over lessons."""
     costs = predictors.drop_duplicates([*LESSON, "predictor"])
-    means = {str(name): float(rows["cost"].mean()) for name, rows in costs.groupby("predictor")}
+    means = {str(name): float(np.mean(rows["cost"])) for name, rows in costs.groupby("predictor")}
     total = sum(means[name] for name in stack.names)
     for name in stack.names:
         other = SHARED_GRADIENT.get(Predictor(name))
