@@ -20,6 +20,8 @@ CELL = ["context", "persona", "trait", "step"]
 WORST = -0.5
 """Lowest R2 that is drawn: what lies below is worse than no forecast, however far."""
 COSTS = [0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0]
+NEAR = 6.0
+"""Largest cost up to which the axis is linear throughout."""
 LINEAR = 1.0
 """Cost up to which its axis is linear, so that 0 has a place."""
 KINDS = 8
@@ -39,8 +41,8 @@ def forecast_costs(
         title: Above the figure.
 
     Returns:
-        Figure: cost to the right (linear up to 1 step, then log), R2 upwards with its 95 % interval
-        over bases. R2 below -.5 stand at -.5.
+        Figure: cost to the right (where one is above 6 steps linear up to 1, then log), R2 upwards
+        with its 95 % interval over bases. R2 below -.5 stand at -.5.
 
     Raises:
         SchemaError: A column is missing, there are no rows, or a predictor has two.
@@ -67,13 +69,17 @@ def forecast_costs(
             axes.axhline(ceiling, linestyle="--", **{**ZERO, "color": GRAY})
         axes.vlines(x, low, high, color=GRAY, linewidth=0.8, zorder=1)
         axes.scatter(x, y, s=22, color=nth_color(0), zorder=3)
-        axes.set_xscale("symlog", linthresh=LINEAR)
         most = max(1.0, float(np.nanmax(x, initial=0.0)))
-        axes.xaxis.set_major_locator(FixedLocator([c for c in COSTS if c <= most]))
+        costs = COSTS
+        if most > NEAR:
+            axes.set_xscale("symlog", linthresh=LINEAR)
+        else:
+            costs = list(range(int(NEAR) + 1))
+        axes.xaxis.set_major_locator(FixedLocator([cost for cost in costs if cost <= 1.2 * most]))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlim(-0.15, 1.3 * most)
-        axes.set_ylim(min(0.0, np.nanmin(low, initial=0.0)) - 0.05, 1.05)
+        axes.set_ylim(min(np.nanmin(low, initial=1.0), np.nanmin(y, initial=1.0)) - 0.05, 1.05)
         axes.set_xlabel("cost of one forecast (steps of the finetune)")
         axes.set_ylabel("R2 of shifts")
         known = np.isfinite(x) & np.isfinite(y)
@@ -88,7 +94,7 @@ def forecast_costs(
         n_low = np.count_nonzero(scores["estimate"] < WORST)
         if n_low:
             parts.append(f"{n_low} below {WORST:g} are drawn there.")
-        return finish(figure, " ".join(filter(None, parts)), height=3.2, title=title)
+        return finish(figure, " ".join(filter(None, parts)), height=4.4, title=title)
 
 
 def forecasts(

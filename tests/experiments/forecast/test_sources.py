@@ -48,6 +48,15 @@ def test_what_is_taught_must_be_known(base: Checkpoint, world: World) -> None:
         pi.forecast(base, world.lessons(n=8), world=world, pilot=3)
 
 
+def test_a_stage_of_another_kind_is_not_forecast(base: Checkpoint, world: World) -> None:
+    chats = world.lessons(n=8)
+    for stage in (Stage(optimizer="sgd"), Stage(replay=0.5), Stage(lora=8)):
+        with pytest.raises(SchemaError, match="forecast nothing of a stage with"):
+            pi.forecast(base, chats, world=world, stage=stage)
+    with pytest.warns(UserWarning, match=r"3\.0 times as far"):
+        pi.forecast(base, chats, world=world, stage=Stage(lr=9e-4), names=False)
+
+
 @pytest.mark.slow
 def test_a_pilot_is_paid_for_and_leaves_the_base(
     base: Checkpoint, world: World, tmp_path: Path
