@@ -1,5 +1,7 @@
 """What does a forecast say, in words?"""
 
+from typing import Any
+
 import pandas as pd
 
 MOST = 5
@@ -41,8 +43,7 @@ def sentences(forecast: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _said(row: dict[str, object], way: str) -> str:
-    return (
-        f"{row['trait']} {way} {abs(float(str(row['estimate']))):.2f} bits "
-        f"[{float(str(row['lo'])):.2f}, {float(str(row['hi'])):.2f}]"
-    )
+def _said(row: dict[str, Any], way: str) -> str:
+    """One trait; how far down is a size, as how far up is."""
+    size = sorted(abs(row[name]) for name in ("lo", "estimate", "hi"))
+    return f"{row['trait']} {way} {size[1]:.2f} bits [{size[0]:.2f}, {size[2]:.2f}]"
