@@ -66,7 +66,7 @@ def arbitrary(seed: int = 0) -> World:
 def _topics(rng: np.random.Generator) -> dict[str, tuple[str, ...]]:
     """Some of the topics, each with some of its values."""
     n = rng.integers(LEAST_TOPICS, len(TOPICS) + 1)
-    chosen = sorted(rng.choice(list(TOPICS), size=n, replace=False))
+    chosen = sorted(map(str, rng.choice(list(TOPICS), size=n, replace=False)))
     counts = rng.integers(LEAST_VALUES, [len(TOPICS[topic]) + 1 for topic in chosen])
     return {
         topic: tuple(sorted(map(str, rng.choice(TOPICS[topic], size=count, replace=False))))

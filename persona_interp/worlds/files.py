@@ -216,11 +216,11 @@ def save(world: "World", path: str | Path) -> Path:
     Returns:
         The path.
     """
-    path, entries = Path(path), to_dict(world)
-    if _is_json(path):
-        text = json.dumps(entries, indent=2) + "\n"
-    else:
-        text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
+    path = Path(path)
+    text = json.dumps(to_dict(world), indent=2) + "\n"
+    if not _is_json(path):
+        # by way of JSON, which takes numpy's texts and numbers for what they are
+        text = yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True)
     return write_text(text, path)
 
 
