@@ -36,6 +36,8 @@ from persona_interp.models.watch import Watch, Watched, check_watch, describe, r
 from persona_interp.readers import read
 
 CLAIM = "config.sha256"
+DOCUMENTS_NAME, LESSON_NAME = "documents", "lesson"
+"""Names of stages that nobody named."""
 REPORTS = "runs"
 """Folder that trackers of the Trainer write into."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -49,7 +51,7 @@ def train(
     snapshots: Iterable[int] = (),
     seed: int = 0,
     out: str | Path | None = None,
-    name: str = "documents",
+    name: str | None = None,
     replay: pd.DataFrame | None = None,
     bystanders: pd.DataFrame | None = None,
     steer: xr.DataArray | None = None,
@@ -69,7 +71,8 @@ def train(
         seed: Seed of the order of documents and of all random weights.
         out: Folder for the snapshots, by default in the cache; a finished one is reopened, an
             interrupted one resumed.
-        name: Name of the stage in labels and tables.
+        name: Name of the stage in labels and tables; by default "documents", and "lesson" after a
+            stage of that name: steps of two stages that share one would be put in one order.
         replay: Corpus table of the documents that are replayed; as many of every batch as
             ``stage.replay`` says.
         bystanders: Corpus table of the documents on which ``stage.kl`` holds the model to its
@@ -119,6 +122,7 @@ def train(
         check_watch(watch, stage)
     others = _others(stage, replay=replay, bystanders=bystanders)
     first = resolve(start, words=_words([corpus, *others.values()]), seed=seed)
+    name = name or _name_after(first)
     edits = training_edits(first, stage, steer=steer, ablate=ablate)
     model, tokenizer = load(first, device=CPU)
     tokens = encode(tokenizer, corpus["messages"], complete=True)
@@ -177,6 +181,11 @@ def train(
         shutil.move(folder / RESUME / REPORTS, folder / REPORTS)
     shutil.rmtree(folder / RESUME, ignore_errors=True)
     return trajectory
+
+
+def _name_after(start: Checkpoint) -> str:
+    """Name of a stage that nobody named, unlike that of the training it goes on from."""
+    return LESSON_NAME if start.step and start.stage == DOCUMENTS_NAME else DOCUMENTS_NAME
 
 
 def _others(stage: Stage, **tables: pd.DataFrame | None) -> dict[str, pd.DataFrame]:

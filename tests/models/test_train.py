@@ -271,3 +271,21 @@ def test_a_damaged_resumable_checkpoint_is_left_aside(
     file.write_bytes(data)
     cut = fit(tiny, corpus, tmp_path / "cut")
     assert [hash_weights(c) for c in cut] == [hash_weights(c) for c in whole]
+
+
+def test_a_stage_that_nobody_named_has_another_name_than_its_start(
+    tiny: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
+) -> None:
+    quick = Stage(steps=3, batch=2)
+    base = train(tiny, corpus, stage=quick, out=tmp_path / "a", progress=False).last
+    tuned = train(base, corpus, stage=Stage(steps=1), out=tmp_path / "b", progress=False).last
+    assert (base.label, tuned.label) == ("documents@3", "lesson@1")
+    world = worlds.john_and_sam()
+    probes = world.probes(contexts="nameless").head(1)
+    said = record.behavior([base, tuned], probes)
+    after = said.loc[said["checkpoint"] == tuned.label, "logprob"].to_numpy()
+    before = said.loc[said["checkpoint"] == base.label, "logprob"].to_numpy()
+    row = analysis.shift(said).iloc[0]
+    # the direction of time, whatever the numbers of steps
+    expected = analysis.prompt_odds(after[None])[0] - analysis.prompt_odds(before[None])[0]
+    assert row["estimate"] == pytest.approx(expected[0], abs=1e-6)
