@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
+from persona_interp.analysis import shift
 from persona_interp.errors import ModelError
 from persona_interp.models import LESSON, Stage, Trajectory, hash_weights, load, train
 
@@ -274,18 +275,18 @@ def test_a_damaged_resumable_checkpoint_is_left_aside(
 
 
 def test_a_stage_that_nobody_named_has_another_name_than_its_start(
-    tiny: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
+    tiny: Any, corpus: pd.DataFrame, tmp_path: Path
 ) -> None:
-    quick = Stage(steps=3, batch=2)
-    base = train(tiny, corpus, stage=quick, out=tmp_path / "a", progress=False).last
-    tuned = train(base, corpus, stage=Stage(steps=1), out=tmp_path / "b", progress=False).last
-    assert (base.label, tuned.label) == ("documents@3", "lesson@1")
-    world = worlds.john_and_sam()
-    probes = world.probes(contexts="nameless").head(1)
-    said = record.behavior([base, tuned], probes)
-    after = said.loc[said["checkpoint"] == tuned.label, "logprob"].to_numpy()
-    before = said.loc[said["checkpoint"] == base.label, "logprob"].to_numpy()
-    row = analysis.shift(said).iloc[0]
-    # the direction of time, whatever the numbers of steps
-    expected = analysis.prompt_odds(after[None])[0] - analysis.prompt_odds(before[None])[0]
-    assert row["estimate"] == pytest.approx(expected[0], abs=1e-6)
+    options: dict[str, Any] = {"progress": False}
+    base = train(tiny, corpus, stage=replace(QUICK, steps=4), out=tmp_path / "a", **options).last
+    tuned = train(base, corpus, stage=Stage(steps=1, batch=2), out=tmp_path / "b", **options).last
+    assert (base.label, tuned.label) == ("documents@4", "lesson@1")
+    # steps of one name are put in one order: the lesson would have come before its base
+    row = {"context": "nameless", "persona": "", "topic": "art", "template": "t", "split": "test"}
+    parts = []
+    for checkpoint, odds in ((base, 0.0), (tuned, 2.0)):
+        part = pd.DataFrame({"value": ["opera", "cubism"], "logprob": [odds, 0.0]}).assign(**row)
+        place = {"checkpoint": checkpoint.label, "stage": checkpoint.stage, "step": checkpoint.step}
+        parts.append(part.assign(**place, prompt="p", seed=0, answer_mass=1.0))
+    shifts = shift(pd.concat(parts, ignore_index=True))
+    assert shifts["estimate"].round(6).tolist() == [2.0, -2.0]
