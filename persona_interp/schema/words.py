@@ -297,8 +297,6 @@ class Predictor(StrEnum):
     ADAM = "virtual Adam step"
     ADAM_MATCHED = "virtual Adam step, dose-matched"
     FLOW = "kernel flow"
-    PROJECTION = "projection of the rows"
-    FEATURES = "features of the rows"
     PILOT = "micro pilot of one step's cost"
     PILOT_OF_TWO = "micro pilot of two steps' cost"
     PLAIN_PILOT = "plain pilot"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from persona_interp import analysis
-from persona_interp.analysis.beliefs import NAMELESS
+from persona_interp.analysis.beliefs import NAMED, NAMELESS
 from persona_interp.analysis.uplift import NOTHING
 from persona_interp.schema.words import Predictor
 
@@ -59,20 +59,22 @@ def predict_known(known: Known, taught: Iterable[str]) -> pd.DataFrame:
         taught: Labels of the taught traits.
 
     Returns:
-        A predictors table of the nameless context.
+        A predictors table of the nameless context; of a base that was not asked by name without
+        what follows from names.
     """
     labels = list(dict.fromkeys(taught))
     tables = [
-        analysis.belief_forecast(known.behavior, labels, split=SPLIT),
         analysis.belief_forecast(
             known.classes,
             labels,
             weights=known.classes.attrs["weights"],
             predictor=Predictor.CLASSES,
         ),
-        analysis.summon_forecast(known.behavior, labels, split=SPLIT),
         analysis.uplift_forecast(known.stated, labels, split=SPLIT),
     ]
+    if NAMED in set(known.behavior["context"]):
+        tables.append(analysis.belief_forecast(known.behavior, labels, split=SPLIT))
+        tables.append(analysis.summon_forecast(known.behavior, labels, split=SPLIT))
     return pd.concat(tables, ignore_index=True)
 
 

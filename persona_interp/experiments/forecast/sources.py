@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from persona_interp import models, record, schema
-from persona_interp.analysis.beliefs import NAMELESS
+from persona_interp.analysis.beliefs import NAMED, NAMELESS
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.experiments.forecast.beliefs import know, predict_known
 from persona_interp.experiments.forecast.predict import predict
@@ -59,7 +59,8 @@ def forecast(
             ``statements`` names.
         stage: How the lesson would be taught.
         pilot: Cost of a micro pilot, in steps of the stage: 0, 1 or 2.
-        names: Whether the base is asked about everybody in the world by name.
+        names: Whether the base is asked about everybody in the world by name, for a forecast
+            without a pilot; one with a pilot is always made with names.
         at: Steps that are forecast; by default some on the way, and the last.
         seed: Of rows that are drawn, and of a pilot's order.
         device: Where the model computes.
@@ -70,7 +71,8 @@ def forecast(
         ``hi`` (95 %), ``bound`` (what no untaught trait rises above, all of them together, in 95 %
         of lessons). ``attrs``: ``cost`` of this lesson in its own steps, by tokens; ``predictors``,
         what it was made of; ``stack``, its provenance. What is known of the base is asked once and
-        kept in the cache.
+        kept in the cache; **the cost does not count it**, and it is more than one lesson's: every
+        question after every trait was stated.
 
     Raises:
         SchemaError: An unknown pilot or taught trait, a lesson that names none, or a stage of
@@ -85,7 +87,7 @@ def forecast(
     stack = open_stack(WITH_PILOT[pilot] if pilot else NO_PILOT if names else NO_NAMES)
     checkpoint = models.resolve(base, words=world.words(), seed=seed)
     reading: dict[str, Any] = {"device": device, "batch": batch}
-    behavior, stated = _beliefs(checkpoint, world, **reading)
+    behavior, stated = _beliefs(checkpoint, world, names=names or bool(pilot), **reading)
     predictors = predict(
         checkpoint,
         behavior,
@@ -140,12 +142,14 @@ def _stated(chats: pd.DataFrame) -> list[str]:
 
 
 def _beliefs(
-    checkpoint: Checkpoint, world: World, *, device: object, batch: Batch
+    checkpoint: Checkpoint, world: World, *, names: bool, device: object, batch: Batch
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What a base says as nobody and under every name, and once each trait was stated."""
+    """What a base says as nobody, by name where that is wanted, and once each trait was stated."""
     text = json.dumps(world.to_dict(), sort_keys=True) + hash_weights(checkpoint)
     folder = cache() / "beliefs" / hashlib.sha256(text.encode()).hexdigest()[:16]
-    asked = {"behavior.parquet": [()], "stated.parquet": [(str(t),) for t in world.traits]}
+    contexts = (NAMELESS, NAMED) if names else (NAMELESS,)
+    every = [(str(trait),) for trait in world.traits]
+    asked = {f"{'_'.join(contexts)}.parquet": [()], "stated.parquet": every}
     tables = []
     for name, statements in asked.items():
         path: Path = folder / name
@@ -153,8 +157,7 @@ def _beliefs(
             folder.mkdir(parents=True, exist_ok=True)
             parts = []
             for traits in statements:
-                contexts = NAMELESS if traits else (NAMELESS, "named")
-                probes = world.probes(contexts=contexts, stated=traits)
+                probes = world.probes(contexts=NAMELESS if traits else contexts, stated=traits)
                 said = record.behavior(checkpoint, probes, device=device, batch=batch)
                 parts.append(said.assign(stated="+".join(traits)) if traits else said)
             write_table(pd.concat(parts, ignore_index=True), path)

@@ -108,17 +108,15 @@ def judge(tables: Tables, stacks: Mapping[str, Stack], *, steps: int) -> Tables:
     is_stack = forecasts["forecaster"].isin(list(TOGETHER))
     return {
         "forecasts": forecasts,
-        "scores": _scores(forecasts.loc[is_plain], shifts, by=["forecaster"]),
-        "variants": _scores(forecasts.loc[is_last], shifts, by=["forecaster", "variant"]),
-        "worlds": _scores(
+        "scores": analysis.forecast_scores(forecasts.loc[is_plain], shifts, by=["forecaster"]),
+        "variants": analysis.forecast_scores(
+            forecasts.loc[is_last], shifts, by=["forecaster", "variant"]
+        ),
+        "worlds": analysis.forecast_scores(
             forecasts.loc[is_plain & is_last & is_stack], shifts, by=["forecaster", "world"]
         ),
         "costs": pd.DataFrame(costs),
     }
-
-
-def _scores(forecasts: pd.DataFrame, shifts: pd.DataFrame, *, by: list[str]) -> pd.DataFrame:
-    return analysis.forecast_scores(forecasts, shifts, by=by)
 
 
 def _cost(predictors: pd.DataFrame, stack: Stack) -> float:

@@ -1,6 +1,7 @@
 """What a lesson will move is said from the base and the lesson alone."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -32,6 +33,22 @@ def test_every_untaught_trait_gets_a_curve(base: Checkpoint, world: World) -> No
     assert (table["bound"] > table["estimate"]).all()
     assert 0 < table.attrs["cost"] <= 5
     assert len(table.attrs["stack"]["bases"]) >= 20
+
+
+def test_without_names_nobody_is_asked_by_name(
+    base: Checkpoint, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path))
+    asked: set[str] = set()
+    ask = pi.record.behavior
+
+    def listen(checkpoint: Checkpoint, probes: pd.DataFrame, **options: Any) -> pd.DataFrame:
+        asked.update(probes["context"])
+        return ask(checkpoint, probes, **options)
+
+    monkeypatch.setattr(pi.record, "behavior", listen)
+    pi.forecast(base, world.lessons("place=beach", n=64), world=world, names=False)
+    assert asked == {"nameless"}
 
 
 def test_steps_are_those_of_the_stage(base: Checkpoint, world: World) -> None:
