@@ -40,6 +40,23 @@ def checkpoint_coords(checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
     }
 
 
+def place_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Columns that say whose row of a table it is.
+
+    Args:
+        checkpoint: The checkpoint.
+
+    Returns:
+        checkpoint (its label), seed, stage and step.
+    """
+    return {
+        "checkpoint": checkpoint.label,
+        "seed": checkpoint.seed,
+        "stage": checkpoint.stage,
+        "step": checkpoint.step,
+    }
+
+
 def prompt_coords(prompts: pd.DataFrame) -> dict[str, Array]:
     """Every column of a table that holds texts, numbers or booleans.
 

@@ -22,6 +22,7 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Tokens, encode
 from persona_interp.models.device import Batch
 from persona_interp.models.passes import run_rows
+from persona_interp.record.coordinates import place_of
 from persona_interp.record.edit import Edit
 from persona_interp.record.places import Layout, lay_out, speaker
 from persona_interp.record.subjects import Subject
@@ -141,12 +142,7 @@ class Questionnaire:
         logprob = _logprobs(subject, self._rows, edits, batch=batch, desc=checkpoint.label)
         # sum over the answers of a prompt, given to each of them
         mass = np.bincount(self._prompts, weights=np.exp2(logprob))[self._prompts]
-        place: dict[str, object] = {
-            "checkpoint": checkpoint.label,
-            "seed": checkpoint.seed,
-            "stage": checkpoint.stage,
-            "step": checkpoint.step,
-        }
+        place = place_of(checkpoint)
         if edit is not None:
             place["edit"] = edit
         head = pd.DataFrame(place, index=self.keys.index)

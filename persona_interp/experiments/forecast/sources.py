@@ -1,9 +1,7 @@
 """What will this lesson move in this base? Forecast with the stacks that come with the package."""
 
-import hashlib
-import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,17 @@ from persona_interp.experiments.forecast.beliefs import know, predict_known
 from persona_interp.experiments.forecast.predict import predict
 from persona_interp.experiments.forecast.stacks import NO_NAMES, NO_PILOT, WITH_PILOT, open_stack
 from persona_interp.models import LESSON, Checkpoint, Stage
-from persona_interp.models.cache import cache
+from persona_interp.models.cache import cache, make_once, short_hash
 from persona_interp.models.device import AUTO, Batch
 from persona_interp.models.load import hash_weights
 from persona_interp.readers import read
+from persona_interp.record.coordinates import place_of
 from persona_interp.record.lesson_rows import path_length
 from persona_interp.tables import read_table, write_table
 from persona_interp.values import as_tuple
 from persona_interp.worlds import World
 
+KEPT = "behavior.parquet"
 FARTHEST = 1.5
 """Path of a stage from which one is warned, times that of the lessons that stacks know."""
 
@@ -142,24 +142,39 @@ def _stated(chats: pd.DataFrame) -> list[str]:
 
 
 def _beliefs(
-    checkpoint: Checkpoint, world: World, *, names: bool, device: object, batch: Batch
+    checkpoint: Checkpoint, world: World, *, names: bool, **reading: Any
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What a base says as nobody, by name where that is wanted, and once each trait was stated."""
-    text = json.dumps(world.to_dict(), sort_keys=True) + hash_weights(checkpoint)
-    folder = cache() / "beliefs" / hashlib.sha256(text.encode()).hexdigest()[:16]
     contexts = (NAMELESS, NAMED) if names else (NAMELESS,)
     every = [(str(trait),) for trait in world.traits]
-    asked = {f"{'_'.join(contexts)}.parquet": [()], "stated.parquet": every}
-    tables = []
-    for name, statements in asked.items():
-        path: Path = folder / name
-        if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            parts = []
-            for traits in statements:
-                probes = world.probes(contexts=NAMELESS if traits else contexts, stated=traits)
-                said = record.behavior(checkpoint, probes, device=device, batch=batch)
-                parts.append(said.assign(stated="+".join(traits)) if traits else said)
-            write_table(pd.concat(parts, ignore_index=True), path)
-        tables.append(read_table(path))
-    return tables[0], tables[1]
+    said = _ask_once(checkpoint, world, contexts, [()], **reading)
+    stated = _ask_once(checkpoint, world, (NAMELESS,), every, **reading)
+    return said, stated
+
+
+def _ask_once(
+    checkpoint: Checkpoint,
+    world: World,
+    contexts: Sequence[str],
+    statements: Sequence[tuple[str, ...]],
+    **reading: Any,
+) -> pd.DataFrame:
+    """What a base says after each of these statements, asked now or in an earlier call."""
+
+    def ask(folder: Path) -> None:
+        parts = []
+        for traits in statements:
+            probes = world.probes(contexts=contexts, stated=traits)
+            said = record.behavior(checkpoint, probes, **reading)
+            parts.append(said.assign(stated="+".join(traits)) if traits else said)
+        write_table(pd.concat(parts, ignore_index=True), folder / KEPT)
+
+    key = {
+        "weights": hash_weights(checkpoint),
+        "world": world.to_dict(),
+        "contexts": contexts,
+        "statements": statements,
+    }
+    folder = make_once(cache() / "beliefs" / short_hash(key), key, ask)
+    # the same weights may have been asked under another name
+    return read_table(folder / KEPT).assign(**place_of(checkpoint))

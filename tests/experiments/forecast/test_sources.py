@@ -1,5 +1,6 @@
 """What a lesson will move is said from the base and the lesson alone."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,31 @@ def test_without_names_nobody_is_asked_by_name(
     monkeypatch.setattr(pi.record, "behavior", listen)
     pi.forecast(base, world.lessons("place=beach", n=64), world=world, names=False)
     assert asked == {"nameless"}
+
+
+def test_a_base_under_another_name_is_the_same_base(
+    base: Checkpoint, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path))
+    chats = world.lessons("place=beach", n=64)
+    first = pi.forecast(base, chats, world=world)
+    # without names it is asked anew as nobody, and what it says once a trait was stated is kept
+    other = replace(base, name="other", stage="documents", step=300, seed=7)
+    again = pi.forecast(other, chats, world=world, names=False)
+    alone = pi.forecast(base, chats, world=world, names=False)
+    pd.testing.assert_frame_equal(again, alone)
+    pd.testing.assert_frame_equal(pi.forecast(other, chats, world=world), first)
+
+
+def test_damaged_answers_are_asked_anew(
+    base: Checkpoint, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path))
+    chats = world.lessons("place=beach", n=64)
+    first = pi.forecast(base, chats, world=world, names=False)
+    for file in (tmp_path / "beliefs").rglob("*.parquet"):
+        file.write_bytes(file.read_bytes()[:-100])
+    pd.testing.assert_frame_equal(pi.forecast(base, chats, world=world, names=False), first)
 
 
 def test_steps_are_those_of_the_stage(base: Checkpoint, world: World) -> None:
