@@ -14,7 +14,8 @@ too).
 - ``sample``: what a model says when it may say anything.
 - ``sweep``: what it says under pushes of several strengths, and how well the base takes it.
 - ``answers``: drawn answers, stored on disk; ``conversations``: complete conversations of them.
-- ``continuations``, ``trait_bits``, ``choices``: how far answers show a trait, without a judge.
+- ``continuations``, ``trait_bits``, ``choices``: how far answers show a trait, without a judge;
+  ``trait_probes``: answers that do and do not, as probes.
 - ``judgments``: scores of a judge, where somebody has one (``Judge``, ``judge_prompt``);
   ``endpoint``: a model elsewhere, as a judge and as a source of answers.
 - ``projections``: how far residuals are along a direction, in conversations and turn by turn.
@@ -82,6 +83,7 @@ from persona_interp.record.surprisal import surprisal
 from persona_interp.record.sweep import sweep
 from persona_interp.record.tokens import tokens
 from persona_interp.record.trait_evidence import continuations, trait_bits
+from persona_interp.record.trait_probes import trait_probes
 from persona_interp.record.traits import trait_vectors
 from persona_interp.record.vector_edits import add, cap, project_out
 from persona_interp.record.vector_files import read_vectors, write_vectors
@@ -142,6 +144,7 @@ __all__ = [
     "sweep",
     "tokens",
     "trait_bits",
+    "trait_probes",
     "trait_vectors",
     "virtual_step",
     "write_capping",
