@@ -1,62 +1,136 @@
 """What does a lesson in a published trait move in a real chat model, and who foretold it?
 
 Every trait is taught by its own answers, instruction removed, over several seeds, and all traits
-are asked before and after (``record.trait_probes``). What foretells the shifts is read from the
-base and the lesson's rows, or from a pilot with an order and an adapter of its own.
+are asked before and after. What foretells the shifts is read from the base and the lesson's rows,
+or from a pilot with an order and an adapter of its own. A line is fitted to the other traits, or
+the other seeds, and scored on the one left out.
 
-forecast_traits.py TRAITS --work FOLDER --start MODEL --seeds 0 1 2 [--names wry ...]
+forecast_traits.py TRAITS --work FOLDER --start MODEL --seeds 0 1 2 --out TABLE.csv
 
-Pieces are kept in WORK and not computed again. ``python benchmarks/forecast_traits_scores.py``
-scores them.
+Pieces are kept in WORK and not computed again.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from persona_interp import models, record
+from persona_interp import analysis, models
+from persona_interp.analysis.stats import jackknife
 from persona_interp.experiments.trait_transfer.config import GENTLE, TOLD_APART
-from persona_interp.experiments.trait_transfer.tasks import chats, hook_at
-from persona_interp.models import Checkpoint
 from persona_interp.models.chats import PLAIN_TEMPLATE
-from persona_interp.readers import TraitFile, read_traits, trait_prompts
-from persona_interp.record.doses import TAUGHT
-from persona_interp.record.inputs import set_system
-from persona_interp.tables import read_table, write_directions, write_table
+from persona_interp.readers import read_traits
+from trait_lessons import PILOTS, PLAIN, RISES, STRENGTHS, TraitLessons
 
-SNAPSHOTS = (0, 1, 2, GENTLE.steps)
-STRENGTHS = (1e-5, 3e-5, 1e-4)
-"""How far a virtual step moves every weight: all weights, where the lesson has adapters."""
-RISES = (4.0, 8.0)
-"""Rise of the taught trait's log odds at which a dose-matched step stops (bits an answer)."""
-N_INSTRUCTIONS = 2
-PILOT_SEED = 1000
-"""Added to a lesson's seed: a pilot knows neither its order nor its adapter."""
-
-
-def draw(base: Checkpoint, traits: dict[str, TraitFile], *, n: int) -> pd.DataFrame:
-    """Answers of the base: the lesson's under the traits' instructions, the probes' of both sides."""
-    prompts = []
-    for trait in traits.values():
-        lesson = trait_prompts(trait, side="pos", split="train", instructions="all")
-        prompts.append(lesson.loc[lesson["instruction"] < N_INSTRUCTIONS])
-        for side in ("pos", "neg"):
-            prompts.append(trait_prompts(trait, side=side, split="test").head(n))
-    table = pd.concat(prompts, ignore_index=True)
-    return record.answers(base, table, max_new_tokens=32, temperature=0.7, cache=False)
+SHOWN = "=pos"
+"""End of the labels of what is foretold; the opposite falls by as much."""
+TAUGHT, SEED = "taught", "seed"
+TOLD, PROMPT, COSINE = "told to show the trait", "lesson in the prompt", "cosine of vectors"
+BEFORE = (TOLD, PROMPT, COSINE)
+STACKS = {
+    "stack without a pilot": (TOLD, PROMPT, COSINE, f"virtual step to +{RISES[1]:g} bits"),
+    "stack with a pilot": (TOLD, PROMPT, f"micro pilot of {PILOTS[0]}"),
+}
 
 
-def instructed(probes: pd.DataFrame, trait: TraitFile) -> pd.DataFrame:
-    """The probes, asked of a base that is told to show a trait."""
-    told = [set_system(chat, trait.instructions[0].pos) for chat in probes["messages"]]
-    return probes.assign(messages=told)
+def shifts(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Shift of every trait (bits an answer) from the base to what stands for the model after."""
+    after = after.loc[:, list(before.columns)].assign(seed=before["seed"].iloc[0])
+    ends = {"before": before["checkpoint"].iloc[0], "after": after["checkpoint"].iloc[0]}
+    table = analysis.shift(pd.concat([before, after], ignore_index=True), split="test", **ends)
+    return table.loc[table["trait"].str.endswith(SHOWN)].reset_index(drop=True)
+
+
+def foretell(lessons: TraitLessons, name: str, seed: int) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield every predictor of a lesson and the shifts that it foretells."""
+    before = lessons.before
+    yield TOLD, shifts(before, lessons.told(name))
+    yield PROMPT, shifts(before, lessons.prompt(name))
+    virtual = lessons.virtual(name)
+    # given strengths come first, each a whole table; then the doses
+    moves = virtual.groupby(["strength", "match"], sort=False, dropna=False)
+    words = [f"virtual step of {strength:g}" for strength in STRENGTHS]
+    words += [f"virtual step to +{rise:g} bits" for rise in RISES]
+    for word, (_, after) in zip(words, moves, strict=True):
+        yield word, shifts(before, after)
+    for cost in PILOTS:
+        yield f"micro pilot of {cost}", shifts(before, lessons.pilot(name, seed, cost=cost))
+    taught = lessons.lesson(name, seed)
+    for step in PLAIN:
+        yield f"plain pilot of {step}", shifts(before, taught.loc[taught["step"] == step])
+    own = shifts(before, lessons.told(name))
+    yield COSINE, own.assign(estimate=cosines(lessons, name, own["topic"]))
+
+
+def cosines(lessons: TraitLessons, name: str, traits: pd.Series) -> list[float]:
+    """Cosine of a trait's vector with those of others, at the first hook."""
+    vectors = lessons.vectors.isel(hook=0)
+    unit = vectors / np.sqrt((vectors**2).sum("d_model"))
+    return [float(unit.sel(name=name) @ unit.sel(name=other)) for other in traits]
+
+
+def tables(lessons: TraitLessons, seeds: list[int]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predictors of every lesson, and what the lessons did."""
+    told, actual = [], []
+    for seed in seeds:
+        for name in lessons.traits:
+            of_lesson = {TAUGHT: name, SEED: seed}
+            for word, own in foretell(lessons, name, seed):
+                table = analysis.predictors(own.drop(columns=SEED), name + SHOWN, predictor=word)
+                told.append(table.assign(**of_lesson))
+            after = lessons.lesson(name, seed)
+            last = after.loc[after["step"] == GENTLE.steps]
+            own = shifts(lessons.before, last)
+            actual.append(own.assign(**of_lesson, step=GENTLE.steps))
+    return pd.concat(told, ignore_index=True), pd.concat(actual, ignore_index=True)
+
+
+def forecast(
+    predictors: pd.DataFrame, actual: pd.DataFrame, names: tuple[str, ...], *, left_out: str
+) -> pd.DataFrame:
+    """Forecasts of each lesson by a line that knows neither its trait nor it, or not its seed."""
+    parts = []
+    for one in dict.fromkeys(predictors[left_out]):
+        known, real = predictors[left_out] != one, actual[left_out] != one
+        if left_out == TAUGHT:
+            # nor what other lessons did to that trait
+            known &= predictors["trait"] != one + SHOWN
+            real &= actual["trait"] != one + SHOWN
+        stack = analysis.fit_stack(
+            predictors.loc[known],
+            actual.loc[real],
+            steps=GENTLE.steps,
+            names=names,
+            base=TAUGHT,
+            lesson=SEED,
+        )
+        own = predictors.loc[predictors[left_out] == one]
+        parts.append(stack.predict(own, steps=GENTLE.steps, by=(TAUGHT, SEED)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def ceiling(actual: pd.DataFrame) -> dict[str, float]:
+    """R2 of who knows the mean over all trainings of a lesson, its interval over traits taught.
+
+    1 - variance between seeds of a cell / variance of all cells, both unbiased.
+    """
+    untaught = actual.loc[actual["trait"] != actual[TAUGHT] + SHOWN]
+
+    def share(rows: pd.DataFrame) -> float:
+        within = rows.groupby([TAUGHT, "trait"])["estimate"].var().mean()
+        return float(1 - within / rows["estimate"].var())
+
+    names = dict.fromkeys(untaught[TAUGHT])
+    return jackknife(
+        share(untaught), [share(untaught.loc[untaught[TAUGHT] != name]) for name in names]
+    ).row()
 
 
 def main() -> None:
-    """Compute what is missing."""
+    """Compute what is missing, score all predictors, write the table and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("traits", type=Path)
     parser.add_argument("--work", type=Path, required=True)
@@ -64,91 +138,28 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--names", nargs="+", default=list(TOLD_APART))
     parser.add_argument("--questions", type=int, default=12, help="of each trait, that are asked")
+    parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    given.work.mkdir(parents=True, exist_ok=True)
-    traits = read_traits(given.traits, given.names)
     base = models.resolve(given.start, chat_template=PLAIN_TEMPLATE, fold_system=True)
-
-    def once(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        file = given.work / f"{name}.parquet"
-        if not file.exists():
-            write_table(compute(), file)
-        return read_table(file)
-
-    answers = once("answers", lambda: draw(base, traits, n=given.questions))
-    said = answers.loc[answers["split"] == "test"].reset_index(drop=True)
-    probes = record.trait_probes(said)
-    before = once("base", lambda: record.behavior(base, probes))
-    vectors = given.work / "vectors.nc"
-    if not vectors.exists():
-        hook = hook_at(base, depth=0.6)
-        write_directions(record.trait_vectors(base, said, hooks=[hook]), vectors)
-
-    def lesson(name: str) -> pd.DataFrame:
-        own = (answers["trait"] == name) & (answers["split"] == "train")
-        return chats(answers.loc[own].reset_index(drop=True))
-
-    def taught(name: str) -> pd.DataFrame:
-        return probes.loc[probes["topic"] == name].assign(**{TAUGHT: "pos"})
-
-    def level(name: str) -> float:
-        odds = before.loc[before["topic"] == name].pivot_table(
-            index="template", columns="value", values="logprob"
-        )
-        return float((odds["pos"] - odds["neg"]).mean())
-
-    def teach(name: str, seed: int) -> pd.DataFrame:
-        trained = models.train(
-            base,
-            lesson(name),
-            stage=GENTLE,
-            seed=seed,
-            out=given.work / "models" / f"{name}_{seed}",
-            snapshots=SNAPSHOTS,
-            progress=False,
-        )
-        return record.behavior(list(trained)[1:], probes)
-
-    jobs: list[tuple[str, Callable[[], pd.DataFrame]]] = []
-    for name, trait in traits.items():
-        jobs.append((f"told_{name}", lambda t=trait: record.behavior(base, instructed(probes, t))))
-        jobs.append(
-            (
-                f"prompt_{name}",
-                lambda n=name: record.lesson_in_prompt(base, lesson(n), probes, stage=GENTLE),
-            )
-        )
-    for seed in given.seeds:
-        for name in traits:
-            jobs.append((f"lesson_{name}_{seed}", lambda n=name, s=seed: teach(n, s)))
-            for cost in (1, 2):
-                jobs.append(
-                    (
-                        f"pilot{cost}_{name}_{seed}",
-                        lambda n=name, s=seed, c=cost: record.pilot(
-                            base, lesson(n), probes, stage=GENTLE, n=c, seed=PILOT_SEED + s
-                        ),
-                    )
-                )
-        if seed != given.seeds[0]:
-            continue
-        for name in traits:
-            jobs.append(
-                (
-                    f"virtual_{name}",
-                    lambda n=name: record.virtual_step(
-                        base,
-                        lesson(n),
-                        probes,
-                        stage=GENTLE,
-                        strength=STRENGTHS,
-                        match=[level(n) + rise for rise in RISES],
-                        taught=taught(n),
-                    ),
-                )
-            )
-    for name, compute in tqdm(jobs, desc="pieces"):
-        once(name, compute)
+    traits = read_traits(given.traits, given.names)
+    lessons = TraitLessons(traits, base, work=given.work, n_questions=given.questions)
+    for _, piece in tqdm(list(lessons.jobs(given.seeds)), desc="pieces"):
+        piece()
+    predictors, actual = tables(lessons, given.seeds)
+    predictors.to_csv(given.work / "predictors.csv", index=False)
+    actual.to_csv(given.work / "shifts.csv", index=False)
+    words = {word: (word,) for word in dict.fromkeys(predictors["predictor"])} | STACKS
+    scores = []
+    for left_out in (TAUGHT, SEED):
+        for word, names in words.items():
+            table = forecast(predictors, actual, names, left_out=left_out)
+            score = analysis.forecast_scores(table, actual, base=TAUGHT, lesson=SEED)
+            scores.append(score.assign(forecast=word, left_out=left_out))
+    table = pd.concat(scores, ignore_index=True)
+    ends = {"forecast": "ceiling", "score": "R2", "n": len(actual), "n_bases": len(traits)}
+    table = pd.concat([table, pd.DataFrame([ceiling(actual) | ends])], ignore_index=True)
+    table.to_csv(given.out, index=False, float_format="%.4g")
+    print(table.round(3).to_string(index=False))
 
 
 if __name__ == "__main__":
