@@ -27,6 +27,7 @@ from trait_lessons import PILOTS, PLAIN, RISES, STRENGTHS, TraitLessons
 
 SHOWN = "=pos"
 """End of the labels of what is foretold; the opposite falls by as much."""
+AFTER = "after"
 TAUGHT, SEED = "taught", "seed"
 TOLD, PROMPT, COSINE = "told to show the trait", "lesson in the prompt", "cosine of vectors"
 BEFORE = (TOLD, PROMPT, COSINE)
@@ -38,9 +39,11 @@ STACKS = {
 
 def shifts(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """Shift of every trait (bits an answer) from the base to what stands for the model after."""
-    after = after.loc[:, list(before.columns)].assign(seed=before["seed"].iloc[0])
-    ends = {"before": before["checkpoint"].iloc[0], "after": after["checkpoint"].iloc[0]}
-    table = analysis.shift(pd.concat([before, after], ignore_index=True), split="test", **ends)
+    # the base that is told something has the base's name
+    after = after.loc[:, list(before.columns)].assign(checkpoint=AFTER, seed=before["seed"].iloc[0])
+    both = pd.concat([before, after], ignore_index=True)
+    first = before["checkpoint"].iloc[0]
+    table = analysis.shift(both, before=first, after=AFTER, split="test")
     return table.loc[table["trait"].str.endswith(SHOWN)].reset_index(drop=True)
 
 
