@@ -1,13 +1,19 @@
 """Drift by turn of an arm: of nothing it is nothing, and what is planted is found."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from persona_interp import models, record
+from persona_interp.experiments.safeguards import tasks
 from persona_interp.experiments.safeguards.config import Condition, Safeguards
 from persona_interp.experiments.safeguards.report import drift_sentences
 from persona_interp.experiments.safeguards.tables import drift
 from persona_interp.schema.words import Moment, Safeguard
+from persona_interp.tables import read_directions, read_table
+from tests.experiments.toys import TINY
 
 
 def projections(seed: int, slope: float = 0.0) -> pd.DataFrame:
@@ -63,3 +69,30 @@ def test_every_arm_is_read_and_only_a_cap_edits() -> None:
         assert cell.needs[:2] == (cells["learned", condition], cells["axis",])
     other = Condition(Safeguard.NOTHING)
     assert cells["drift", Moment.BEFORE, 0.25] != cells["drift", Moment.AFTER, other]
+
+
+def test_the_axis_points_to_who_has_no_name_and_seven_whole_answers_are_read(
+    tmp_path: Path,
+) -> None:
+    world = Safeguards().world_of(0)
+    config = {"world": world.to_dict(), "hook": "blocks.1.hook_out", "cap": 0.0, "seed": 0}
+    learned, axis, read = (tmp_path / name for name in ("learned", "axis", "read"))
+    for folder in (axis, read):
+        folder.mkdir()
+    corpus = world.corpus(20, seed=0)
+    models.train("tiny", corpus, stage=TINY, out=learned / "model", progress=False)
+    tasks.axis(config, (learned,), axis)
+    tasks.drift(config, (learned, axis), read)
+    vector = read_directions(axis / "axis.nc")
+    assert vector.sizes["name"] == 1 and vector["hook"].values.tolist() == [config["hook"]]
+    assert vector["n"].values.tolist() == [len(world.personas)]
+    probes = world.probes(contexts=("nameless", "named")).query("split == 'train'")
+    start = models.Trajectory.open(learned / "model").last
+    along = record.projections(
+        start, probes.drop(columns="answers"), vector, position="last"
+    ).set_index("prompt")["projection"]
+    is_nameless = probes.set_index("prompt")["context"] == "nameless"
+    assert along[is_nameless[is_nameless].index].mean() > along.mean()
+    table = read_table(read / "drift.parquet")
+    turns = table.loc[table["role"] == "assistant"].groupby("prompt").size()
+    assert set(turns) == {7} and table["template"].nunique() == 10
