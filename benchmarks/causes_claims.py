@@ -29,8 +29,8 @@ N_TUNED, AGAIN = 3, 500
 """Finetunes of one lesson, and how far apart the seeds of their orders are."""
 N_DOCUMENTS, N_SAE_DOCUMENTS = 30_000, 4_000
 RATE = 1e-3
-DICTIONARY = {"d_sae": 192, "k": 8, "steps": 700}
-SEARCH = {"max_new_tokens": 8, "n_features": 10, "n_spoken": 2}
+DICTIONARY: dict[str, Any] = {"d_sae": 192, "k": 8, "steps": 700}
+SEARCH: dict[str, Any] = {"max_new_tokens": 8, "n_features": 10, "n_spoken": 2}
 """Of ``CausesSettings``, as in the runs of ``docs/log/causes.md``; random edits say little."""
 FLOOR = 0.5
 """Bits below which there is nothing to share out."""

@@ -142,14 +142,18 @@ def drift(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     both = after.merge(before[[*keys, "projection"]], on=keys, suffixes=("", "_before"))
     moved = both.assign(projection=both["projection"] - both["projection_before"])
     template = dict(zip(after["prompt"], after["template"], strict=True))
-    table = analysis.drift_by_turn(moved, clusters=template)
-    levels = {
-        name: analysis.drift_by_turn(rows, clusters=template).set_index("turn")["estimate"]
-        for name, rows in (("before", before), ("after", after))
-    }
-    table = table.assign(**{name: table["turn"].map(level) for name, level in levels.items()})
-    table = table.rename(columns={"estimate": "change"})
-    return table[["turn", "before", "after", "change", "lo", "hi", "n", "n_clusters"]]
+    first, last, change = (
+        analysis.drift_by_turn(rows, clusters=template) for rows in (before, after, moved)
+    )
+    return pd.DataFrame(
+        {
+            "turn": change["turn"],
+            "before": first["estimate"],
+            "after": last["estimate"],
+            "change": change["estimate"],
+            **{name: change[name] for name in ("lo", "hi", "n", "n_clusters")},
+        }
+    )
 
 
 def _estimate(table: pd.DataFrame, **where: Any) -> float:

@@ -248,8 +248,9 @@ def drift(config: dict[str, Any], needs: Needs, out: Path) -> None:
     )
     if edits:
         table = table.loc[table["edit"] != UNEDITED].drop(columns="edit")
-    template = chats.set_index("prompt")["template"]
-    write_table(table.assign(template=table["prompt"].map(template)), out / "drift.parquet")
+    template = dict(zip(chats["prompt"], chats["template"], strict=True))
+    templates = [template[prompt] for prompt in table["prompt"]]
+    write_table(table.assign(template=templates), out / "drift.parquet")
 
 
 def capping(world: World, folder: Path, *, at: float) -> tuple[Edit, ...]:
