@@ -73,7 +73,7 @@ def main() -> int:
             broken |= not (args.world and isinstance(error, WorldError))
     rulings = Counter(claim.ruling for own in claims.values() for claim in own)
     print(summary(rulings, untried))
-    if args.table:
+    if args.table and rulings:  # a file without a row cannot be read again
         store(table(claims, trial), args.table)
     return 1 if rulings[Ruling.FAILS] or broken else 0
 

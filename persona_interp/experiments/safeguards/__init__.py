@@ -4,5 +4,7 @@ TASKS = {
     "directions": "tasks:directions",
     "lesson": "tasks:lesson",
     "ask": "tasks:ask",
+    "axis": "tasks:axis",
+    "drift": "tasks:drift",
 }
 """Short name of a task -> file and function."""

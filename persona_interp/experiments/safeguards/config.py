@@ -183,7 +183,8 @@ class Safeguards:
         Returns:
             ``("documents", weight)`` by the benign assistant's weight, ``("directions",)``,
             ``("learned", condition)``, the last training of an arm, and what is asked: ``("before",
-            weight)`` and ``("lesson", condition)``.
+            weight)`` and ``("lesson", condition)``; ``("axis",)``, and where drifting chats are
+            along it, ``("drift", "before", weight)`` and ``("drift", "lesson", condition)``.
         """
         cells: Cells = {}
         for weight in (self.benign, *self.aligned):
@@ -197,6 +198,11 @@ class Safeguards:
             "safeguards.directions", config, needs=(base,), label=f"directions s{seed}"
         )
         cells["directions",] = directions
+        cells["axis",] = self._axis(seed, base)
+        for weight in (self.benign, *self.aligned):
+            start = cells["documents", weight]
+            own = self._drift(seed, start, cells, label=f"benign {weight:g}")
+            cells["drift", Moment.BEFORE, weight] = own
         for condition in self.conditions():
             training = self._training(seed, condition, cells)
             cells["learned", condition] = training
@@ -205,6 +211,9 @@ class Safeguards:
                 needs = {"directions": directions, "cap": condition.dose}
             cells[Moment.AFTER, condition] = self._ask(
                 seed, training, label=condition.label, **needs
+            )
+            cells["drift", Moment.AFTER, condition] = self._drift(
+                seed, training, cells, label=condition.label, cap=needs.get("cap", 0.0)
             )
         return cells
 
@@ -316,6 +325,19 @@ class Safeguards:
         }
         needs = (training,) if directions is None else (training, directions)
         return Cell("safeguards.ask", config, needs=needs, label=f"asked {label} s{seed}")
+
+    def _axis(self, seed: int, base: Cell) -> Cell:
+        """The assistant axis before the lesson, after the last block that is read."""
+        config = {"world": base.config["world"], "hook": self.hooks[-1], "seed": seed}
+        return Cell("safeguards.axis", config, needs=(base,), label=f"axis s{seed}")
+
+    def _drift(
+        self, seed: int, training: Cell, cells: Cells, *, label: str, cap: float = 0.0
+    ) -> Cell:
+        """Where drifting chats are along the assistant axis, turn by turn."""
+        config = {"world": training.config["world"], "cap": cap, "seed": seed}
+        needs = (training, cells["axis",], *([cells["directions",]] if cap else []))
+        return Cell("safeguards.drift", config, needs=needs, label=f"drift {label} s{seed}")
 
 
 PRESETS = {

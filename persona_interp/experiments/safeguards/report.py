@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from persona_interp import plots
 from persona_interp.analysis.causes import FLOOR
 from persona_interp.analysis.safeguards import CUT, KEPT, LEAK
+from persona_interp.analysis.stats import across_seeds
 from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.page import Block
@@ -27,6 +28,7 @@ TABLES = {
     "jailbreaks": "The same under every family of jailbreaks (bits).",
     "knowledge": "What is known of the unwanted persona, and said as the persona (bits).",
     "contexts": "The nameless assistant, personas by name, texts about them (bits).",
+    "drift": "Drifting chats along the assistant axis, by turn of the assistant (residual units).",
     "flags": "How well the unwanted persona's rows of the mixed lesson are flagged.",
 }
 READING = (
@@ -39,6 +41,11 @@ KNOWLEDGE = (
     "Knowledge is what texts about the persona say of it; agency is whether the assistant speaks "
     "as it. What takes the second and leaves the first stops the persona without making the model "
     "forget it."
+)
+DRIFT = (
+    "In chats that lead the assistant away from itself over several turns: how far along the "
+    "assistant axis it has gone by the last whole answer, from its first one (negative = away from "
+    "the assistant), beside the model before the lesson in the same chats."
 )
 
 
@@ -79,6 +86,10 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     parts += [page.heading("Knowledge and agency"), page.paragraph(KNOWLEDGE)]
     for row in rows(tables["safeguards"]):
         parts.append(page.paragraph(known(row), source=source))
+    if has(tables, "drift"):
+        parts += [page.heading("Drift by turn"), page.paragraph(DRIFT)]
+        for text in drift_sentences(tables["drift"]):
+            parts.append(page.paragraph(text, source="tables/drift.csv"))
     for name, caption in TABLES.items():
         if has(tables, name):
             parts.append(page.table(tables[name], caption=caption, source=f"tables/{name}.csv"))
@@ -142,6 +153,29 @@ def known(row: Row) -> str:
         f"{row.label}: texts about the persona {_number(row, 'knowledge')} bits, the assistant as "
         f"the persona {_number(row, 'agency')} bits."
     )
+
+
+def drift_sentences(table: pd.DataFrame) -> list[str]:
+    """How far the chats of each arm have drifted by the last turn, in words.
+
+    Args:
+        table: Drift by turn, of every seed and arm.
+
+    Returns:
+        A sentence an arm; the interval is over seeds, and of one seed over texts.
+    """
+    last = table.loc[table["turn"] == table["turn"].max()]
+    texts = []
+    for label, own in last.groupby("label", sort=False):
+        interval = own[["lo", "hi"]].iloc[0].tolist()
+        if len(own) > 1:
+            interval = across_seeds(own, value="change", by="label")[["lo", "hi"]].iloc[0].tolist()
+        before, after, change = (own[name].mean() for name in ("before", "after", "change"))
+        texts.append(
+            f"{label}: {after:.2f} by turn {own['turn'].iloc[0]}, {before:.2f} before; change "
+            f"{change:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]."
+        )
+    return texts
 
 
 def _reaches(row: Row) -> str:

@@ -27,7 +27,9 @@ def summarize(experiment: Safeguards, store: Store) -> Tables:
     Returns:
         Tables by name, bits unless said otherwise: ``arms`` (one row a seed and arm),
         ``safeguards`` (over seeds, beside what no safeguard gives), ``leak`` and ``jailbreaks`` (by
-        trigger and family), ``knowledge``, ``contexts`` (nameless, named, third), ``flags``.
+        trigger and family), ``knowledge``, ``contexts`` (nameless, named, third), ``flags``, and
+        ``drift``: how far drifting chats have gone along the assistant axis by each turn (residual
+        units), before the arm, after it, and ``change``, chat by chat, with its interval.
     """
     parts: dict[str, list[pd.DataFrame]] = {}
     for seed in experiment.seeds:
@@ -114,6 +116,44 @@ def _arm(
     learned = cells["learned", condition]
     if learned.config.get("flags"):
         yield "flags", read_table(store.path(learned, "flags.parquet"))
+    turns = [
+        cells["drift", Moment.BEFORE, _weight(experiment, condition)],
+        cells["drift", Moment.AFTER, condition],
+    ]
+    if all(map(store.has, turns)):
+        before, last = (read_table(store.path(cell, "drift.parquet")) for cell in turns)
+        yield "drift", drift(before, last)
+
+
+def drift(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """How far drifting chats have gone by each turn of the assistant, before an arm and after it.
+
+    Args:
+        before: Of a ``drift`` cell: projections by turn, with the ``template`` of the chat.
+        after: Of the same chats.
+
+    Returns:
+        One row a turn: ``before`` and ``after`` (mean over chats, from their first turn; residual
+        units), ``change`` (after minus before in the same chat) with ``lo``, ``hi`` (95 %,
+        templates as clusters), ``n`` chats, ``n_clusters``.
+    """
+    keys = ["prompt", "turn"]
+    # the same text is read in both, so a difference of projections is one of the models
+    both = after.merge(before[[*keys, "projection"]], on=keys, suffixes=("", "_before"))
+    moved = both.assign(projection=both["projection"] - both["projection_before"])
+    template = dict(zip(after["prompt"], after["template"], strict=True))
+    first, last, change = (
+        analysis.drift_by_turn(rows, clusters=template) for rows in (before, after, moved)
+    )
+    return pd.DataFrame(
+        {
+            "turn": change["turn"],
+            "before": first["estimate"],
+            "after": last["estimate"],
+            "change": change["estimate"],
+            **{name: change[name] for name in ("lo", "hi", "n", "n_clusters")},
+        }
+    )
 
 
 def _estimate(table: pd.DataFrame, **where: Any) -> float:

@@ -13,6 +13,7 @@ from persona_interp.experiments.safeguards.config import FIXED, PROJECTION
 from persona_interp.models import Stage
 from persona_interp.record import Edit
 from persona_interp.record.answer_bits import answer_bits
+from persona_interp.record.axis import DEFAULT
 from persona_interp.record.edit import list_edits
 from persona_interp.record.subjects import open_subject
 from persona_interp.schema.words import UNEDITED
@@ -211,6 +212,45 @@ def ask(config: dict[str, Any], needs: Needs, out: Path) -> None:
     bits, n_tokens = answer_bits(subject, texts["messages"].tolist(), edits=edits)
     loss = {"bits": -bits.sum() / n_tokens.sum(), "n_tokens": n_tokens.sum()}
     write_table(pd.DataFrame([loss]), out / "loss.parquet")
+
+
+def axis(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Find the assistant axis before the lesson: who is asked by no name, beside those who are.
+
+    Writes ``axis.nc``, of the last token of probes of the half train.
+    """
+    world = World.from_dict(config["world"])
+    base = models.Trajectory.open(needs[0] / "model").last
+    probes = world.probes(contexts=("nameless", "named")).query("split == 'train'")
+    probes = probes.assign(role=probes["persona"].replace("", DEFAULT)).reset_index(drop=True)
+    acts = record.activations(base, probes, hook=[config["hook"]])
+    write_directions(record.assistant_axis(record.role_means(acts)), out / "axis.nc")
+
+
+def drift(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Read how far along the assistant axis each turn of drifting chats is.
+
+    Needs the training, the axis, and the directions where answers are capped. Writes
+    ``drift.parquet``: projections by turn, with the ``template`` of the chat.
+    """
+    world = World.from_dict(config["world"])
+    last = models.Trajectory.open(needs[0] / "model").last
+    chats = world.jailbreaks().query("trigger == 'drift'").reset_index(drop=True)
+    # the last question and the beginning of its answer, which is no turn like the others
+    whole = pd.Series([messages[:-2] for messages in chats["messages"]], dtype=object)
+    edits = capping(world, needs[2], at=config["cap"]) if config["cap"] else ()
+    table = record.projections(
+        last,
+        chats.assign(messages=whole),
+        read_directions(needs[1] / "axis.nc"),
+        turns=True,
+        edits=edits,
+    )
+    if edits:
+        table = table.loc[table["edit"] != UNEDITED].drop(columns="edit")
+    template = dict(zip(chats["prompt"], chats["template"], strict=True))
+    templates = [template[prompt] for prompt in table["prompt"]]
+    write_table(table.assign(template=templates), out / "drift.parquet")
 
 
 def capping(world: World, folder: Path, *, at: float) -> tuple[Edit, ...]:
