@@ -15,8 +15,8 @@ def sentences(forecast: pd.DataFrame) -> list[str]:
         forecast: A forecast table of one lesson, of ``pi.forecast``.
 
     Returns:
-        Which traits are expected to rise and to fall beyond their interval, the worst case, and
-        what the forecast cost.
+        Which traits are expected to rise and to fall beyond their interval, the worst case, what
+        the forecast cost, and what is known of the base once.
 
     >>> row = {"context": "nameless", "persona": "", "trait": "art=opera", "step": 40}
     >>> table = pd.DataFrame([row | {"estimate": 1.0, "lo": 0.5, "hi": 1.5, "bound": 2.0}])
@@ -40,6 +40,11 @@ def sentences(forecast: pd.DataFrame) -> list[str]:
     ]
     if "cost" in forecast.attrs:
         lines.append(f"Cost: {forecast.attrs['cost']:.1f} steps of the lesson.")
+    if "base_cost" in forecast.attrs:
+        lines.append(
+            f"What is asked of the base once and kept for its other lessons is not in this cost: "
+            f"{forecast.attrs['base_cost']:.0f} steps of this lesson."
+        )
     return lines
 
 
