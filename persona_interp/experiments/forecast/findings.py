@@ -6,6 +6,8 @@ import pandas as pd
 
 MOST = 5
 """Traits that are named of those that rise and of those that fall."""
+RISERS = 3
+"""Traits whose rows are named."""
 
 
 def sentences(forecast: pd.DataFrame) -> list[str]:
@@ -45,6 +47,55 @@ def sentences(forecast: pd.DataFrame) -> list[str]:
             f"What is asked of the base once and kept for its other lessons is not in this cost: "
             f"{forecast.attrs['base_cost']:.0f} steps of this lesson."
         )
+    return lines
+
+
+def risers(forecast: pd.DataFrame, *, n: int = RISERS) -> list[str]:
+    """Traits that are expected to rise most by the last step.
+
+    Args:
+        forecast: A forecast table of one lesson.
+        n: How many.
+
+    Returns:
+        Labels, the largest estimate first; those expected to fall are among them where fewer rise.
+
+    >>> table = pd.DataFrame({"trait": ["a", "b"], "step": 40, "estimate": [1.0, 2.0]})
+    >>> risers(table, n=1)
+    ['b']
+    """
+    last = forecast.loc[forecast["step"] == forecast["step"].max()]
+    return [str(trait) for trait in last.sort_values("estimate", ascending=False)["trait"][:n]]
+
+
+def row_sentences(rows: pd.DataFrame) -> list[str]:
+    """Which rows pull each trait, in words.
+
+    Args:
+        rows: A forecast_rows table, of ``pi.forecast_rows``.
+
+    Returns:
+        A sentence a trait, and what naming the rows cost.
+
+    >>> table = pd.DataFrame({"trait": "a=x", "doc": [12, 31], "share": [0.3, 0.2], "pull": 1.0})
+    >>> table.attrs.update(cost=2.0, score="gradient", n_rows=25)
+    >>> row_sentences(table)[0]
+    'a=x: rows 12 and 31 carry 0.50 of what pulls it up, of 25 distinct rows (by gradient).'
+    """
+    lines = []
+    n, by = rows.attrs["n_rows"], rows.attrs["score"]
+    for trait, own in rows.groupby("trait", sort=False):
+        own = own.loc[own["pull"] > 0]
+        if own.empty:
+            lines.append(f"{trait}: no row pulls it up, of {n} distinct rows (by {by}).")
+            continue
+        *first, last = [str(doc) for doc in own["doc"]]
+        named = f"rows {', '.join(first)} and {last} carry" if first else f"row {last} carries"
+        lines.append(
+            f"{trait}: {named} {own['share'].sum():.2f} of what pulls it up, of {n} distinct rows "
+            f"(by {by})."
+        )
+    lines.append(f"Naming the rows: {rows.attrs['cost']:.1f} steps of the lesson more.")
     return lines
 
 

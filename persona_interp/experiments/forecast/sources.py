@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def forecast(
         A forecast table: ``context``, ``persona``, ``trait``, ``step``, ``estimate``, ``lo``,
         ``hi`` (95 %), ``bound`` (what no untaught trait rises above, all of them together, in 95 %
         of lessons). ``attrs``: ``cost`` of this lesson in its own steps, by tokens; ``predictors``,
-        what it was made of; ``stack``, its provenance. What is known of the base is asked once and
+        what it was made of; ``stack``, its provenance; ``about``, what was forecast. What is known of the base is asked once and
         kept in the cache; **the cost does not count it**, and it is more than one lesson's: every
         question after every trait was stated. ``base_cost`` is that, in steps of this lesson, by
         tokens, whether it was asked now or in an earlier call.
@@ -108,6 +109,19 @@ def forecast(
     table.attrs["base_cost"] = _base_cost(checkpoint, chats, [behavior, stated], stage=stage)
     table.attrs["predictors"] = list(stack.names)
     table.attrs["stack"] = dict(stack.provenance)
+    table.attrs["about"] = {
+        "base": checkpoint.label,
+        "weights": hash_weights(checkpoint),
+        "world": world.name,
+        "world_hash": short_hash(world.to_dict()),
+        "documents": len(chats),
+        "lesson_hash": short_hash([list(messages) for messages in chats["messages"]]),
+        "taught": labels,
+        "stage": asdict(stage),
+        "pilot": pilot,
+        "names": names or bool(pilot),
+        "seed": seed,
+    }
     return schema.check(table, "forecast")
 
 
