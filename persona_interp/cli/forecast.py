@@ -40,7 +40,7 @@ def forecast(
     device: Device = None,
     batch: Batch = "auto",
 ) -> None:
-    """Forecast what a lesson will move that it does not teach, before it is taught; say it in words."""
+    """Forecast what a lesson will move that it does not teach; write OUT/report.html in words."""
     from persona_interp import readers, worlds
     from persona_interp.experiments.forecast import sources
     from persona_interp.experiments.forecast.findings import risers, row_sentences, sentences
@@ -64,7 +64,7 @@ def forecast(
     lines, named = sentences(table), None
     if rows:
         named = forecast_rows(base, chats, risers(table), n=rows, exact=exact, **shared)
-        lines += row_sentences(named)
+        lines += row_sentences(named, table)
     for line in lines:
         typer.echo(line)
     if is_file:

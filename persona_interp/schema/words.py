@@ -305,7 +305,7 @@ class Predictor(StrEnum):
 class RowScore(StrEnum):
     """How far a row of a lesson pulls a trait, before it is taught."""
 
-    GRADIENT = "gradient"
+    GRADIENT = "gradient product"
     LEFT_OUT = "each row left out"
 
 

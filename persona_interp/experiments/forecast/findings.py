@@ -68,34 +68,37 @@ def risers(forecast: pd.DataFrame, *, n: int = RISERS) -> list[str]:
     return [str(trait) for trait in last.sort_values("estimate", ascending=False)["trait"][:n]]
 
 
-def row_sentences(rows: pd.DataFrame) -> list[str]:
+def row_sentences(rows: pd.DataFrame, forecast: pd.DataFrame) -> list[str]:
     """Which rows pull each trait, in words.
 
     Args:
         rows: A forecast_rows table, of ``pi.forecast_rows``.
+        forecast: The forecast of the same lesson.
 
     Returns:
         A sentence a trait, and what naming the rows cost.
 
-    >>> table = pd.DataFrame({"trait": "a=x", "doc": [12, 31], "share": [0.3, 0.2], "pull": 1.0})
-    >>> table.attrs.update(cost=2.0, score="gradient", n_rows=25)
-    >>> row_sentences(table)[0]
-    'a=x: rows 12 and 31 carry 0.50 of what pulls it up, of 25 distinct rows (by gradient).'
+    >>> told, rows = pd.DataFrame(), pd.DataFrame({"doc": [12, 31], "share": [0.3, 0.2]})
+    >>> told.attrs["cost"], rows.attrs = 3.8, {"cost": 2.0, "score": "gradients", "n_rows": 25}
+    >>> row_sentences(rows.assign(trait="a=x", pull=1.0), told)[0].partition(";")[0]
+    'a=x: rows 12 and 31 carry 0.50 of what pulls it up'
     """
     lines = []
     n, by = rows.attrs["n_rows"], rows.attrs["score"]
     for trait, own in rows.groupby("trait", sort=False):
         own = own.loc[own["pull"] > 0]
         if own.empty:
-            lines.append(f"{trait}: no row pulls it up, of {n} distinct rows (by {by}).")
+            lines.append(f"{trait}: no row pulls it up; of {n} distinct rows, by {by}.")
             continue
         *first, last = [str(doc) for doc in own["doc"]]
         named = f"rows {', '.join(first)} and {last} carry" if first else f"row {last} carries"
         lines.append(
-            f"{trait}: {named} {own['share'].sum():.2f} of what pulls it up, of {n} distinct rows "
-            f"(by {by})."
+            f"{trait}: {named} {own['share'].sum():.2f} of what pulls it up; of {n} distinct rows, "
+            f"by {by}; rows alike would carry {len(own) / n:.2f}."
         )
-    lines.append(f"Naming the rows: {rows.attrs['cost']:.1f} steps of the lesson more.")
+    cost = rows.attrs["cost"]
+    both = cost + forecast.attrs["cost"]
+    lines.append(f"Naming the rows: {cost:.1f} steps of the lesson more, {both:.1f} together.")
     return lines
 
 

@@ -18,18 +18,18 @@ from persona_interp.tables import write_table
 
 FORECAST, ROWS = "forecast.parquet", "rows.parquet"
 PROVENANCE = "provenance.json"
-CURVES = 6
-"""Traits whose curve is drawn: those expected to go farthest."""
+CURVES = 3
+"""Traits whose curve is drawn of those that rise most, and as many of those that fall most."""
 READING = (
-    "A shift is of the log odds of a trait, as the nameless assistant says it, from the base to the "
-    "lesson's step; in bits. lo and hi are the ends of its 95 % interval, with a new base as the "
+    "A shift is of the log odds of a trait, as the nameless assistant says it, from the base to "
+    "the lesson's step; in bits. lo and hi are the ends of its 95 % interval, a new base as the "
     "unit of chance; every trait stays below its own bound, all of them together, in 95 % of "
-    "lessons. Both were set on other tiny models and their lessons, and promise nothing for models "
-    "of another kind."
+    "lessons. Both were set on other tiny models and their lessons, and promise nothing for "
+    "models of another kind."
 )
 ATTRIBUTION = (
     "A row is a distinct chat, named by the first of its documents; count says how many documents "
-    "have it. Its share is of what all rows that raise the trait pull, to first order. Retraining on "
+    "have it. Its share is of what all rows that raise the trait pull together. Retraining on "
     "halves of a lesson agrees with pulls by gradient at a correlation of about .5, with those of "
     "each row left out at about .7 (docs/log/forecast.md)."
 )
@@ -111,23 +111,26 @@ def _blocks(
         page.paragraph(text, source="tables/forecast.csv", lead=True) for text in (expected, worst)
     ]
     if rows is not None:
-        *said, cost = row_sentences(rows)
+        *said, cost = row_sentences(rows, table)
         blocks += [page.paragraph(text, source="tables/rows.csv", lead=True) for text in said]
         costs.insert(1, cost)
     blocks.append(page.paragraph(" ".join(costs), source="tables/costs.csv"))
+    blocks.append(page.paragraph(_about(table)))
     blocks.append(page.heading("Every trait that is not taught"))
     blocks.append(page.paragraph(READING))
     last = tables["forecast"]
     caption = f"After step {table['step'].max()}, the largest expected rise first ({Unit.BITS})."
     blocks.append(page.table(last, caption=caption, source="tables/forecast.csv", rows=len(last)))
     blocks.append(page.heading("Along the lesson"))
+    drawn = [*last["trait"].head(CURVES), *last["trait"].tail(CURVES)]
+    curves = table.loc[table["trait"].isin(drawn)]
     figure = plots.trajectory(
-        table, line="trait", label="expected shift", unit=Unit.BITS, start=0.0, most=CURVES
+        curves, line="trait", label="expected shift", unit=Unit.BITS, start=0.0
     )
-    caption = "Expected shifts and their 95 % intervals."
+    caption = f"The {CURVES} traits expected to rise most and to fall most."
     blocks.append(
         page.saved_figure(
-            out, "curves", figure, table=table, caption=caption, provenance=provenance
+            out, "curves", figure, table=curves, caption=caption, provenance=provenance
         )
     )
     if rows is not None:
@@ -139,6 +142,17 @@ def _blocks(
     caption = "In steps of this lesson, counted in tokens; a forward pass alone counts a third."
     blocks.append(page.table(tables["costs"], caption=caption, source="tables/costs.csv"))
     return blocks
+
+
+def _about(table: pd.DataFrame) -> str:
+    """Which lesson this is, of which base."""
+    about = table.attrs["about"]
+    stage = about["stage"]
+    return (
+        f"The lesson: {about['documents']} documents on {', '.join(about['taught'])}, "
+        f"{stage['steps']} steps of {stage['batch']} at a learning rate of {stage['lr']:g}. The "
+        f"base: {about['base']}, of the world {about['world']}."
+    )
 
 
 def _last(table: pd.DataFrame) -> pd.DataFrame:

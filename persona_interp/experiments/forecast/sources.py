@@ -73,10 +73,10 @@ def forecast(
         A forecast table: ``context``, ``persona``, ``trait``, ``step``, ``estimate``, ``lo``,
         ``hi`` (95 %), ``bound`` (what no untaught trait rises above, all of them together, in 95 %
         of lessons). ``attrs``: ``cost`` of this lesson in its own steps, by tokens; ``predictors``,
-        what it was made of; ``stack``, its provenance; ``about``, what was forecast. What is known of the base is asked once and
-        kept in the cache; **the cost does not count it**, and it is more than one lesson's: every
-        question after every trait was stated. ``base_cost`` is that, in steps of this lesson, by
-        tokens, whether it was asked now or in an earlier call.
+        what it was made of; ``stack``, its provenance; ``about``, what was forecast. What is known
+        of the base is asked once and kept in the cache; **the cost does not count it**, and it is
+        more than one lesson's: every question after every trait was stated. ``base_cost`` is that,
+        in steps of this lesson, by tokens, whether it was asked now or in an earlier call.
 
     Raises:
         SchemaError: An unknown pilot or taught trait, a lesson that names none, or a stage of

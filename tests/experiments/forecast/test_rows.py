@@ -1,7 +1,5 @@
 """The rows that are named are those that pull."""
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 
