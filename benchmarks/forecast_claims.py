@@ -33,16 +33,16 @@ PILOTS = {
 SHARE = {"unit": "fraction"}
 BOUNDS: dict[str, dict[str, Any]] = {
     f"{NO_PILOT}: R2": SHARE | {"at_least": 0.95},
-    f"{NO_PILOT}: R2, worst lesson": SHARE | {"reported": True},
+    f"{NO_PILOT}: R2, worst lesson": dict(SHARE, reported=True),
     f"{NO_PILOT}: R2 less where names are unknown": SHARE | {"at_most": 0.01},
     f"{NO_PILOT}: largest riser in the top {TOP}": SHARE | {"at_least": 0.95},
     f"{NO_PILOT}: shifts in their interval": SHARE | {"at_least": 0.93, "at_most": 0.97},
     f"{NO_PILOT}: lessons below the joint bound": SHARE | {"at_least": 0.95},
     f"{NO_PILOT}: bound over largest rise, median": {"unit": "times", "at_most": 2.0},
     f"{NO_PILOT}: cost, dearest lesson": {"unit": "steps", "at_most": 5.0},
-    "pilot of one step: R2": SHARE | {"reported": True},
+    "pilot of one step: R2": dict(SHARE, reported=True),
     "pilot of one step: R2 above that of the micro pilot alone": SHARE | {"above": 0.0},
-    "pilot of two steps: R2": SHARE | {"reported": True},
+    "pilot of two steps: R2": dict(SHARE, reported=True),
     "pilot of two steps: R2 above that of the micro pilot alone": SHARE | {"above": 0.0},
 }
 """Claim -> threshold, in the order of ``measure``."""
