@@ -143,7 +143,7 @@ def _check_stage(stage: Stage) -> None:
     if share > FARTHEST:
         warnings.warn(
             f"the weights may move {share:.1f} times as far as in the lessons that the stacks were "
-            "fitted on; at three times as far intervals held in 38 % instead of 95 %.",
+            "fitted on; at three times as far intervals held in 39 % instead of 95 %.",
             stacklevel=3,
         )
 
