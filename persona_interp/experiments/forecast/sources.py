@@ -143,7 +143,8 @@ def _check_stage(stage: Stage) -> None:
     if share > FARTHEST:
         warnings.warn(
             f"the weights may move {share:.1f} times as far as in the lessons that the stacks were "
-            "fitted on; at three times as far intervals held in 39 % instead of 95 %.",
+            "fitted on; at three times as far 95 % intervals held in 39 % of shifts without a "
+            "pilot (R2 .14), in 79 % with pilot=1 (R2 .92).",
             stacklevel=3,
         )
 
