@@ -49,6 +49,7 @@ def behavior(
         probability of all answers of the row's prompt (fraction). Other columns of the probes are
         kept, but for ``messages`` and ``answers``. With edits it is checkpoints x edits x probes x
         values, and the column ``edit`` names them; "none" = no edit, comes first.
+        ``attrs["n_tokens"]``: tokens that were read, those of a shared prompt once.
 
     Raises:
         SchemaError: The probes lack a column, are empty, a probe has two equal answers, edits share
@@ -87,4 +88,6 @@ def behavior(
                 subject, group, checkpoint=checkpoint, batch=batch, edit=name if groups else None
             )
             tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    table.attrs["n_tokens"] = questions.n_tokens * len(tables)
+    return table

@@ -10,8 +10,8 @@ by themselves. ``browse`` writes a page of all features, to be sorted and search
 from persona_interp.arguments import doors
 from persona_interp.report.browser import browse
 from persona_interp.report.features import examples, feature_page
-from persona_interp.report.provenance import provenance_of
-from persona_interp.report.report import write_report
+from persona_interp.report.provenance import provenance_of, versions
+from persona_interp.report.report import write_page, write_report
 from persona_interp.report.tokens import roles, tokens
 
 __all__ = [
@@ -21,6 +21,8 @@ __all__ = [
     "provenance_of",
     "roles",
     "tokens",
+    "versions",
+    "write_page",
     "write_report",
 ]
 

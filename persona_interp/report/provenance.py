@@ -44,6 +44,20 @@ def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
         "cells_done": int((store.status(planned).state == CellState.DONE).sum()),
         "cells": len(planned),
         **{key: value for key, value in config.items() if key not in skipped},
+        **versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """With what numbers are computed here.
+
+    Returns:
+        Versions of Python and of ``LIBRARIES``, and the git revision, by name.
+
+    >>> list(versions())[-1]
+    'git'
+    """
+    return {
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},
         "git": revision(),

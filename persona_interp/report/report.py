@@ -36,11 +36,36 @@ def write_report(
     Returns:
         Path of ``report.html``.
     """
-    for name, frame in tables.items():
-        write_bytes(as_csv(frame), run / "tables" / f"{name}.csv")
     first = page.paragraph(_about(provenance))
-    document = page.page(title, [first, *blocks, *_provenance(provenance)])
-    return write_text(document, run / "report.html")
+    return write_page(run, tables, title=title, blocks=[first, *blocks], provenance=provenance)
+
+
+def write_page(
+    folder: Path,
+    tables: Tables,
+    *,
+    title: str,
+    blocks: Sequence[Block],
+    provenance: Mapping[str, Any],
+    source: str = "run.json",
+) -> Path:
+    """Write a page of blocks that ends with its provenance, and its tables as CSV beside it.
+
+    Args:
+        folder: ``tables/`` and ``report.html`` are written there.
+        tables: By name.
+        title: Of the page.
+        blocks: What is said of them.
+        provenance: How they were made, by name.
+        source: File in the folder that holds the provenance.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    for name, frame in tables.items():
+        write_bytes(as_csv(frame), folder / "tables" / f"{name}.csv")
+    document = page.page(title, [*blocks, *_provenance(provenance, source=source)])
+    return write_text(document, folder / "report.html")
 
 
 def _about(provenance: Mapping[str, Any]) -> str:
@@ -66,11 +91,11 @@ def _about(provenance: Mapping[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def _provenance(provenance: Mapping[str, Any]) -> list[Block]:
+def _provenance(provenance: Mapping[str, Any], *, source: str) -> list[Block]:
     """How the run was made, as a table."""
     values = [re.sub(r"\s+", " ", str(value)) for value in provenance.values()]
     frame = pd.DataFrame({"key": list(provenance), "value": values})
     return [
         page.heading("Provenance"),
-        page.table(frame, caption="How this was made.", source="run.json", rows=60),
+        page.table(frame, caption="How this was made.", source=source, rows=60),
     ]

@@ -29,6 +29,16 @@ FORECAST: dict[str, dict[str, str]] = {
             f"of lessons ({Unit.BITS}); inf with fewer than 19 bases"
         ),
     },
+    "forecast_rows": {
+        "trait": "label of a trait that the lesson does not teach",
+        "doc": "first document of the lesson with this chat",
+        "count": "how many documents of the lesson have it",
+        "pull": (
+            f"by how much these documents raise the trait: by gradient nats squared, with each row "
+            f"left out {Unit.BITS}"
+        ),
+        "share": "of the pull of all rows that raise the trait (fraction)",
+    },
     "forecast_scores": {
         "step": "as in forecast",
         "score": "a word of ForecastScore",

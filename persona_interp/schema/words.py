@@ -302,6 +302,13 @@ class Predictor(StrEnum):
     PLAIN_PILOT = "plain pilot"
 
 
+class RowScore(StrEnum):
+    """How far a row of a lesson pulls a trait, before it is taught."""
+
+    GRADIENT = "gradient product"
+    LEFT_OUT = "each row left out"
+
+
 class ForecastScore(StrEnum):
     """How good forecasts are (``analysis.forecast_scores``)."""
 

@@ -28,6 +28,8 @@ FILES = {
     "beliefs",
     "stacks",
     "predict",
+    "rows",
+    "folder",
     "stack_files",
 }
 NEEDED = {"__init__", "config", "tables", "report"}
@@ -49,6 +51,8 @@ BELOW = {
     "beliefs": set(),
     "stacks": set(),
     "predict": {"beliefs"},
+    "rows": {"beliefs"},
+    "folder": {"findings"},
     "report": {"config", "tables", "findings", "headline", "inside", "stacks"},
     "inside": {"config", "tasks", "findings"},  # a folder of the same names
 }

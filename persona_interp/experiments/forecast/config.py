@@ -68,6 +68,8 @@ class Forecast:
         snapshots: Lesson steps at which behavior is recorded and forecast.
         n_documents: Documents in a corpus.
         pilots: Costs of the pilots, in steps of the lesson.
+        world: World of all seeds, which then draw documents, weights and lessons; by default each
+            seed draws its own.
     """
 
     seeds: tuple[int, ...] = (100,)
@@ -78,6 +80,7 @@ class Forecast:
     snapshots: tuple[int, ...] = (2, 4, 8, 16)
     n_documents: int = 30_000
     pilots: tuple[int, ...] = (1, 2)
+    world: World | None = None
 
     def __post_init__(self) -> None:
         if self.n_lessons < 1 or self.n_changed < 0:
@@ -100,7 +103,7 @@ class Forecast:
             Cells by key: ``("documents",)``, ``("stated",)`` (what the base says once each trait
             was stated); of every lesson ``("lesson", lesson)`` and ``("predictors", lesson)``.
         """
-        world = base_world(seed)
+        world = self.world_of(seed)
         cells: Cells = {}
         base = cells["documents",] = learning_cell(
             world,
@@ -127,6 +130,17 @@ class Forecast:
             )
         return cells
 
+    def world_of(self, seed: int) -> World:
+        """World of a seed.
+
+        Args:
+            seed: Draws it, where it is not the same for all.
+
+        Returns:
+            The world.
+        """
+        return self.world or base_world(seed)
+
     def lessons(self, seed: int) -> list[Lesson]:
         """Lessons of one seed: plain ones, and the first of them in every other variant.
 
@@ -136,7 +150,7 @@ class Forecast:
         Returns:
             The lessons; a world with fewer traits has fewer.
         """
-        world = base_world(seed)
+        world = self.world_of(seed)
         rng = np.random.default_rng([seed, 23])
         labels = [str(trait) for trait in world.traits if world.holders(trait)]
         order = [str(label) for label in rng.permutation(labels)]

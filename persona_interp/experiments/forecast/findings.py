@@ -6,6 +6,8 @@ import pandas as pd
 
 MOST = 5
 """Traits that are named of those that rise and of those that fall."""
+RISERS = 3
+"""Traits whose rows are named."""
 
 
 def sentences(forecast: pd.DataFrame) -> list[str]:
@@ -15,8 +17,8 @@ def sentences(forecast: pd.DataFrame) -> list[str]:
         forecast: A forecast table of one lesson, of ``pi.forecast``.
 
     Returns:
-        Which traits are expected to rise and to fall beyond their interval, the worst case, and
-        what the forecast cost.
+        Which traits are expected to rise and to fall beyond their interval, the worst case, what
+        the forecast cost, and what is known of the base once.
 
     >>> row = {"context": "nameless", "persona": "", "trait": "art=opera", "step": 40}
     >>> table = pd.DataFrame([row | {"estimate": 1.0, "lo": 0.5, "hi": 1.5, "bound": 2.0}])
@@ -40,6 +42,63 @@ def sentences(forecast: pd.DataFrame) -> list[str]:
     ]
     if "cost" in forecast.attrs:
         lines.append(f"Cost: {forecast.attrs['cost']:.1f} steps of the lesson.")
+    if "base_cost" in forecast.attrs:
+        lines.append(
+            f"What is asked of the base once and kept for its other lessons is not in this cost: "
+            f"{forecast.attrs['base_cost']:.0f} steps of this lesson."
+        )
+    return lines
+
+
+def risers(forecast: pd.DataFrame, *, n: int = RISERS) -> list[str]:
+    """Traits that are expected to rise most by the last step.
+
+    Args:
+        forecast: A forecast table of one lesson.
+        n: How many.
+
+    Returns:
+        Labels, the largest estimate first; those expected to fall are among them where fewer rise.
+
+    >>> table = pd.DataFrame({"trait": ["a", "b"], "step": 40, "estimate": [1.0, 2.0]})
+    >>> risers(table, n=1)
+    ['b']
+    """
+    last = forecast.loc[forecast["step"] == forecast["step"].max()]
+    return [str(trait) for trait in last.sort_values("estimate", ascending=False)["trait"][:n]]
+
+
+def row_sentences(rows: pd.DataFrame, forecast: pd.DataFrame) -> list[str]:
+    """Which rows pull each trait, in words.
+
+    Args:
+        rows: A forecast_rows table, of ``pi.forecast_rows``.
+        forecast: The forecast of the same lesson.
+
+    Returns:
+        A sentence a trait, and what naming the rows cost.
+
+    >>> told, rows = pd.DataFrame(), pd.DataFrame({"doc": [12, 31], "share": [0.3, 0.2]})
+    >>> told.attrs["cost"], rows.attrs = 3.8, {"cost": 2.0, "score": "gradients", "n_rows": 25}
+    >>> row_sentences(rows.assign(trait="a=x", pull=1.0), told)[0].partition(";")[0]
+    'a=x: rows 12 and 31 carry 0.50 of what pulls it up'
+    """
+    lines = []
+    n, by = rows.attrs["n_rows"], rows.attrs["score"]
+    for trait, own in rows.groupby("trait", sort=False):
+        own = own.loc[own["pull"] > 0]
+        if own.empty:
+            lines.append(f"{trait}: no row pulls it up; of {n} distinct rows, by {by}.")
+            continue
+        *first, last = [str(doc) for doc in own["doc"]]
+        named = f"rows {', '.join(first)} and {last} carry" if first else f"row {last} carries"
+        lines.append(
+            f"{trait}: {named} {own['share'].sum():.2f} of what pulls it up; of {n} distinct rows, "
+            f"by {by}; rows alike would carry {len(own) / n:.2f}."
+        )
+    cost = rows.attrs["cost"]
+    both = cost + forecast.attrs["cost"]
+    lines.append(f"Naming the rows: {cost:.1f} steps of the lesson more, {both:.1f} together.")
     return lines
 
 

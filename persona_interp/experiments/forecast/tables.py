@@ -9,7 +9,7 @@ from persona_interp import analysis
 from persona_interp.analysis import Stack
 from persona_interp.errors import StoreError
 from persona_interp.experiments.forecast.beliefs import SPLIT, know, predict_known, predict_plain
-from persona_interp.experiments.forecast.config import Cells, Forecast, Lesson, base_world
+from persona_interp.experiments.forecast.config import Cells, Forecast, Lesson
 from persona_interp.experiments.forecast.stacks import STACKS, TOGETHER, open_stack
 from persona_interp.schema.words import Predictor, Variant
 from persona_interp.store import Store
@@ -137,7 +137,7 @@ def _seed(
     """Yield predictors and shifts of the lessons of one seed."""
     if not (store.has(cells["documents",]) and store.has(cells["stated",])):
         return
-    world = base_world(seed)
+    world = experiment.world_of(seed)
     known = know(
         read_table(store.path(cells["documents",], "behavior.parquet")),
         read_table(store.path(cells["stated",], "behavior.parquet")),

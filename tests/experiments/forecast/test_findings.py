@@ -19,10 +19,12 @@ def test_a_fall_is_a_size_too() -> None:
         ("a=y", 40, 0.5, -0.5, 1.5, 2.5),
     )
     forecast.attrs["cost"] = 3.84
-    expected, worst, cost = sentences(forecast)
+    forecast.attrs["base_cost"] = 98.2
+    expected, worst, cost, once = sentences(forecast)
     assert expected == "Expect after step 40: a=x down 2.00 bits [1.00, 3.00]."
     assert "a=y: at most 2.50 bits up" in worst and "all 2 together" in worst
     assert cost == "Cost: 3.8 steps of the lesson."
+    assert "not in this cost: 98 steps" in once
 
 
 def test_nothing_beyond_its_interval_is_said_so() -> None:

@@ -64,6 +64,8 @@ def test_a_base_under_another_name_is_the_same_base(
     alone = pi.forecast(base, chats, world=world, names=False)
     pd.testing.assert_frame_equal(again, alone)
     pd.testing.assert_frame_equal(pi.forecast(other, chats, world=world), first)
+    # asked now or kept from an earlier call, by name or not: it cost the same
+    assert again.attrs["base_cost"] == alone.attrs["base_cost"] < first.attrs["base_cost"]
 
 
 def test_damaged_answers_are_asked_anew(
@@ -72,7 +74,7 @@ def test_damaged_answers_are_asked_anew(
     monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path))
     chats = world.lessons("place=beach", n=64)
     first = pi.forecast(base, chats, world=world, names=False)
-    for file in (tmp_path / "beliefs").rglob("*.parquet"):
+    for file in (tmp_path / "readouts").rglob("*.parquet"):
         file.write_bytes(file.read_bytes()[:-100])
     pd.testing.assert_frame_equal(pi.forecast(base, chats, world=world, names=False), first)
 

@@ -1,0 +1,186 @@
+"""What does the forecast of one lesson leave behind? Tables, provenance, and a page in words."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from persona_interp import plots, report
+from persona_interp.errors import StoreError
+from persona_interp.experiments.forecast.findings import row_sentences, sentences
+from persona_interp.files import write_text
+from persona_interp.report import page
+from persona_interp.report.page import Block
+from persona_interp.schema.words import Unit
+from persona_interp.tables import write_table
+
+FORECAST, ROWS = "forecast.parquet", "rows.parquet"
+PROVENANCE = "provenance.json"
+CURVES = 3
+"""Traits whose curve is drawn of those that rise most, and as many of those that fall most."""
+READING = (
+    "A shift is of the log odds of a trait, as the nameless assistant says it, from the base to "
+    "the lesson's step; in bits. lo and hi are the ends of its 95 % interval, a new base as the "
+    "unit of chance; every trait stays below its own bound, all of them together, in 95 % of "
+    "lessons. Both were set on other tiny models and their lessons, and promise nothing for "
+    "models of another kind."
+)
+ATTRIBUTION = (
+    "A row is a distinct chat, named by the first of its documents; count says how many documents "
+    "have it. Its share is of what all rows that raise the trait pull together. Retraining on "
+    "halves of a lesson agrees with pulls by gradient at a correlation of about .5, with those of "
+    "each row left out at about .7 (docs/log/forecast.md)."
+)
+
+
+def write_forecast(
+    table: pd.DataFrame, out: str | Path, *, rows: pd.DataFrame | None = None
+) -> Path:
+    """Write a forecast as a folder with a page that says it in words.
+
+    Args:
+        table: Of ``pi.forecast``, one lesson.
+        out: The folder: a new or empty one, or one that holds such a forecast, which is replaced.
+        rows: Of ``pi.forecast_rows``, or none.
+
+    Returns:
+        Path of ``report.html``. Beside it lie ``forecast.parquet``, ``rows.parquet``,
+        ``provenance.json``, the tables as CSV and the figure.
+
+    Raises:
+        StoreError: The folder holds something else.
+    """
+    out = check_folder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    provenance = _provenance(table, rows)
+    write_text(json.dumps(provenance, indent=1) + "\n", out / PROVENANCE)
+    write_table(table, out / FORECAST)
+    tables = {"forecast": _last(table), "curves": table, "costs": _costs(table, rows)}
+    if rows is None:
+        # those of an earlier forecast in this folder are of another one
+        (out / ROWS).unlink(missing_ok=True)
+        (out / "tables" / "rows.csv").unlink(missing_ok=True)
+    else:
+        write_table(rows, out / ROWS)
+        tables["rows"] = rows
+    return report.write_page(
+        out,
+        tables,
+        title=f"What will {', '.join(table.attrs['about']['taught'])} move?",
+        blocks=_blocks(out, table, tables, rows, provenance=provenance),
+        provenance=provenance,
+        source=PROVENANCE,
+    )
+
+
+def check_folder(out: str | Path) -> Path:
+    """Refuse a place that holds something else than the forecast of one lesson.
+
+    Args:
+        out: A folder that may not be there yet.
+
+    Returns:
+        Its path.
+
+    Raises:
+        StoreError: It is a file, or a folder of something else.
+    """
+    out = Path(out)
+    is_free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if not is_free and not ((out / FORECAST).is_file() and (out / PROVENANCE).is_file()):
+        raise StoreError(
+            f"{out} holds something else than a forecast, and nothing was written; choose a new or "
+            "empty folder."
+        )
+    return out
+
+
+def _blocks(
+    out: Path,
+    table: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    rows: pd.DataFrame | None,
+    *,
+    provenance: Mapping[str, Any],
+) -> list[Block]:
+    """What is said: the forecast in words, then its numbers."""
+    expected, worst, *costs = sentences(table)
+    blocks = [
+        page.paragraph(text, source="tables/forecast.csv", lead=True) for text in (expected, worst)
+    ]
+    if rows is not None:
+        *said, cost = row_sentences(rows, table)
+        blocks += [page.paragraph(text, source="tables/rows.csv", lead=True) for text in said]
+        costs.insert(1, cost)
+    blocks.append(page.paragraph(" ".join(costs), source="tables/costs.csv"))
+    blocks.append(page.paragraph(_about(table)))
+    blocks.append(page.heading("Every trait that is not taught"))
+    blocks.append(page.paragraph(READING))
+    last = tables["forecast"]
+    caption = f"After step {table['step'].max()}, the largest expected rise first ({Unit.BITS})."
+    blocks.append(page.table(last, caption=caption, source="tables/forecast.csv", rows=len(last)))
+    blocks.append(page.heading("Along the lesson"))
+    drawn = [*last["trait"].head(CURVES), *last["trait"].tail(CURVES)]
+    curves = table.loc[table["trait"].isin(drawn)]
+    figure = plots.trajectory(
+        curves, line="trait", label="expected shift", unit=Unit.BITS, start=0.0
+    )
+    caption = f"The {CURVES} traits expected to rise most and to fall most."
+    blocks.append(
+        page.saved_figure(
+            out, "curves", figure, table=curves, caption=caption, provenance=provenance
+        )
+    )
+    if rows is not None:
+        blocks.append(page.heading("Rows that pull the traits expected to rise most"))
+        blocks.append(page.paragraph(ATTRIBUTION))
+        caption = f"Pulls are by {rows.attrs['score']}."
+        blocks.append(page.table(rows, caption=caption, source="tables/rows.csv"))
+    blocks.append(page.heading("Costs"))
+    caption = "In steps of this lesson, counted in tokens; a forward pass alone counts a third."
+    blocks.append(page.table(tables["costs"], caption=caption, source="tables/costs.csv"))
+    return blocks
+
+
+def _about(table: pd.DataFrame) -> str:
+    """Which lesson this is, of which base."""
+    about = table.attrs["about"]
+    stage = about["stage"]
+    return (
+        f"The lesson: {about['documents']} documents on {', '.join(about['taught'])}, "
+        f"{stage['steps']} steps of {stage['batch']} at a learning rate of {stage['lr']:g}. The "
+        f"base: {about['base']}, of the world {about['world']}."
+    )
+
+
+def _last(table: pd.DataFrame) -> pd.DataFrame:
+    """Every trait at the last step, the largest expected rise first."""
+    last = table.loc[table["step"] == table["step"].max()]
+    columns = ["trait", "estimate", "lo", "hi", "bound"]
+    return last.sort_values("estimate", ascending=False)[columns].reset_index(drop=True)
+
+
+def _costs(table: pd.DataFrame, rows: pd.DataFrame | None) -> pd.DataFrame:
+    """What the forecast, the rows and the base's answers cost."""
+    costs = {"forecast of this lesson": table.attrs["cost"]}
+    if rows is not None:
+        costs["rows of this lesson"] = rows.attrs["cost"]
+    costs["this lesson together"] = sum(costs.values())
+    costs["asked of the base once, kept for its other lessons"] = table.attrs["base_cost"]
+    return pd.DataFrame({"what": list(costs), "steps": list(costs.values())})
+
+
+def _provenance(table: pd.DataFrame, rows: pd.DataFrame | None) -> dict[str, Any]:
+    """How the forecast was made."""
+    stack = dict(table.attrs["stack"])
+    return {
+        **table.attrs["about"],
+        "cost": table.attrs["cost"],
+        "base_cost": table.attrs["base_cost"],
+        **({} if rows is None else {f"rows_{name}": value for name, value in rows.attrs.items()}),
+        "predictors": list(table.attrs["predictors"]),
+        **{f"stack_{name}": value for name, value in stack.items()},
+        **report.versions(),
+    }
