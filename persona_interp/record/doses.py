@@ -38,14 +38,12 @@ def taught_odds(behavior: pd.DataFrame) -> float:
         The mean.
 
     Raises:
-        SchemaError: A probe does not have the value that it calls taught.
+        SchemaError: A probe does not have the value that it calls taught, or no other.
 
     >>> rows = {"prompt": ["a", "a"], "value": ["jazz", "folk"], "taught": ["jazz", "jazz"]}
     >>> taught_odds(pd.DataFrame({**rows, "logprob": [-2.0, -4.0]}))
     2.0
     """
-    # not 1 - p: other answers than the probe's are nobody's odds
-    mass = pd.Series(np.exp2(behavior["logprob"])).groupby(behavior["prompt"]).transform("sum")
     own = behavior["value"] == behavior[TAUGHT]
     lacking = set(behavior["prompt"]) - set(behavior.loc[own, "prompt"])
     if lacking:
@@ -53,8 +51,16 @@ def taught_odds(behavior: pd.DataFrame) -> float:
             f"probe {sorted(lacking)[0]!r} does not have the value that its column '{TAUGHT}' "
             "names; name one of its values."
         )
-    chosen = np.exp2(behavior.loc[own, "logprob"])
-    return float(np.mean(np.log2(chosen) - np.log2(mass[own] - chosen)))
+    taught = behavior.loc[own].set_index("prompt")["logprob"]
+    # not 1 - p: other answers than the probe's are nobody's odds. And not as probabilities, of
+    # which long answers leave nothing beside each other
+    others = behavior.loc[~own].groupby("prompt")["logprob"].agg(np.logaddexp2.reduce)
+    alone = sorted(set(taught.index) - set(others.index))
+    if alone:
+        raise SchemaError(
+            f"probe {alone[0]!r} has the taught value alone; odds need another answer beside it."
+        )
+    return float((taught - others).mean())
 
 
 def matching_strength(dose: Callable[[float], float], wanted: float, *, first: float) -> float:

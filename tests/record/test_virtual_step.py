@@ -180,6 +180,17 @@ def test_a_matched_step_has_its_dose(pair: Pair, probes: pd.DataFrame) -> None:
     assert reached[wanted[1]] == pytest.approx(base, abs=1e-6)
 
 
+def test_the_dose_of_long_answers_is_a_number() -> None:
+    rows = {"prompt": ["a", "a", "b", "b", "b"], "value": ["pos", "neg", "pos", "neg", "no"]}
+    behavior = pd.DataFrame(rows).assign(taught="pos")
+    # as probabilities the first prompt's other answer is lost beside the taught one, and the
+    # second's answers are all 0
+    logprob = [-100.0, -200.0, -2000.0, -2003.0, -2003.0]
+    assert taught_odds(behavior.assign(logprob=logprob)) == pytest.approx((100 + 2) / 2)
+    with pytest.raises(SchemaError, match="probe 'a' has the taught value alone"):
+        taught_odds(behavior.iloc[[0, 2, 3, 4]].assign(logprob=-1.0))
+
+
 @pytest.mark.parametrize("shape", [np.sqrt, np.square, np.tanh, np.log1p])
 def test_strengths_are_found_whatever_the_curve(shape: Any) -> None:
     tried = []
