@@ -32,7 +32,7 @@ TAUGHT, SEED = "taught", "seed"
 TOLD, PROMPT, COSINE = "told to show the trait", "lesson in the prompt", "cosine of vectors"
 BEFORE = (TOLD, PROMPT, COSINE)
 STACKS = {
-    "stack without a pilot": (TOLD, PROMPT, COSINE, f"virtual step to +{RISES[1]:g} bits"),
+    "stack without a pilot": (TOLD, PROMPT, COSINE, f"virtual step to +{RISES[0]:g} bits"),
     "stack with a pilot": (TOLD, PROMPT, f"micro pilot of {PILOTS[0]}"),
 }
 

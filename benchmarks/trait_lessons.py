@@ -23,9 +23,9 @@ PLAIN = (1, 2)
 """Steps after which the finetune itself is asked: plain pilots."""
 PILOTS = (1, 2)
 """Costs of micro pilots, in steps of the lesson."""
-STRENGTHS = (1e-5, 3e-5, 1e-4)
+STRENGTHS = (3e-5,)
 """How far a virtual step moves every weight: all weights, where the lesson has adapters."""
-RISES = (4.0, 8.0)
+RISES = (4.0,)
 """Rise of the taught trait's log odds at which a dose-matched step stops (bits an answer)."""
 N_INSTRUCTIONS = 2
 PILOT_SEED = 1000
@@ -51,8 +51,8 @@ class TraitLessons:
 
     def jobs(self, seeds: Iterable[int]) -> Iterator[tuple[str, Callable[[], pd.DataFrame]]]:
         """Yield every piece of these seeds: its name, and what gives it."""
-        for name in self.traits:
-            for piece in (self.told, self.prompt, self.virtual):
+        for piece in (self.told, self.prompt, self.virtual):
+            for name in self.traits:
                 yield f"{piece.__name__} {name}", lambda p=piece, n=name: p(n)
         for seed in seeds:
             for name in self.traits:
