@@ -6,6 +6,7 @@ which were reached); a number of one base is one value. The stacks that come wit
 fitted on seeds below 32: seeds are moved away from them.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -66,10 +67,12 @@ def measure(experiment: Any, store: Any, seed: int) -> tuple[float, ...]:
     actual = shifts(experiment, store, seed)
     tables = {name: table.merge(actual, on=["lesson", "trait"]) for name, table in told.items()}
     r2 = {name: explained(table) for name, table in tables.items()}
-    lessons = [own for _, own in tables[NO_PILOT].groupby("lesson")]
-    inside = tables[NO_PILOT].eval("lo <= actual and actual <= hi")
-    rising = [own for own in lessons if own["actual"].max() > 0]
-    slack = [own["bound"].max() / own["actual"].max() for own in rising]
+    whole = tables[NO_PILOT]
+    inside = whole["actual"].between(whole["lo"], whole["hi"])
+    lessons = [own for _, own in whole.groupby("lesson")]
+    highest = [own[["bound", "actual"]].to_numpy(np.float64).max(axis=0) for own in lessons]
+    slack = [bound / rise for bound, rise in highest if rise > 0]
+    bounded = [float(np.all(own["actual"] <= own["bound"])) for own in lessons]
     gains = [(r2[name], r2[name] - r2[alone]) for name, alone in PILOTS.items()]
     return (
         r2[NO_PILOT],
@@ -77,8 +80,8 @@ def measure(experiment: Any, store: Any, seed: int) -> tuple[float, ...]:
         r2[NO_PILOT] - r2[NO_NAMES],
         float(np.mean([foresees(own) for own in lessons])),
         float(inside.mean()),
-        float(np.mean([(own["actual"] <= own["bound"]).all() for own in lessons])),
-        float(np.median(slack)) if slack else float("nan"),
+        float(np.mean(bounded)),
+        float(np.median(slack)) if slack else math.nan,
         costs[NO_PILOT],
         *gains[0],
         *gains[1],
@@ -121,20 +124,22 @@ def shifts(experiment: Any, store: Any, seed: int) -> pd.DataFrame:
 
 def odds(behavior: pd.DataFrame) -> pd.Series:
     """Log odds (bits) of every value among its topic's: at each prompt, then the mean."""
-    p = np.exp2(behavior["logprob"])
+    p = pd.Series(2.0 ** behavior["logprob"])
     others = p.groupby([behavior["topic"], behavior["template"]]).transform("sum") - p
-    trait = (behavior["topic"] + "=" + behavior["value"]).rename("trait")
-    return (behavior["logprob"] - np.log2(others)).groupby(trait).mean()
+    rows = pd.DataFrame({"trait": behavior["topic"] + "=" + behavior["value"]})
+    rows["odds"] = behavior["logprob"] - np.log2(others)
+    return pd.Series(rows.groupby("trait")["odds"].mean())
 
 
 def explained(rows: pd.DataFrame) -> float:
     """Share of the variance of the shifts that the forecasts explain."""
-    errors = ((rows["actual"] - rows["estimate"]) ** 2).sum()
-    around = ((rows["actual"] - rows["actual"].mean()) ** 2).sum()
-    return float(1 - errors / around) if around > 0 else float("nan")
+    actual, estimate = (rows[name].to_numpy(np.float64) for name in ("actual", "estimate"))
+    around = float(((actual - actual.mean()) ** 2).sum())
+    return 1 - float(((actual - estimate) ** 2).sum()) / around if around > 0 else math.nan
 
 
 def foresees(lesson: pd.DataFrame) -> bool:
     """Whether the trait that rises most is among those expected to rise most."""
-    expected = lesson.loc[lesson["actual"].idxmax(), "estimate"]
-    return bool((lesson["estimate"] > expected).sum() < TOP)
+    expected = lesson["estimate"].to_numpy(np.float64)
+    riser = int(np.argmax(lesson["actual"].to_numpy(np.float64)))
+    return bool(np.sum(expected > expected[riser]) < TOP)

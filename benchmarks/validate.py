@@ -73,7 +73,8 @@ def main() -> int:
             broken |= not (args.world and isinstance(error, WorldError))
     rulings = Counter(claim.ruling for own in claims.values() for claim in own)
     print(summary(rulings, untried))
-    if args.table and rulings:  # a file without a row cannot be read again
+    # of no claims there is no table: an empty file could not be read again
+    if args.table and rulings:
         store(table(claims, trial), args.table)
     return 1 if rulings[Ruling.FAILS] or broken else 0
 

@@ -34,7 +34,7 @@ def forecast(
         int, typer.Option(help="Rows named for each trait that rises most; 0: none.", min=0)
     ] = 3,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Leave out each row in turn: costs a dozen lessons.")
+        bool, typer.Option("--exact", help="Leave out each row in turn: costs many lessons.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     device: Device = None,

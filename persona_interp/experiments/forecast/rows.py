@@ -1,5 +1,6 @@
 """Which rows of a lesson pull the traits that it does not teach?"""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,9 +40,11 @@ def forecast_rows(
 
     Equal chats of a lesson are one row. By gradient a row pulls where its gradient goes along that
     of the answers that show the trait, less those of the topic's other values
-    (``record.gradient_pull``); retraining on halves of a lesson agrees with that at about .5. With
-    ``exact`` each row is left out of a small training (``record.row_pull``), which agrees at about
-    .7 and costs as much as a dozen finetunes (docs/log/forecast.md).
+    (``record.gradient_pull``); retraining on halves of a lesson agrees with that at about .5, and
+    at .2 on the one lesson tried whose rows occur unequally often. With ``exact`` each row is left
+    out of a small training (``record.row_pull``), which agrees at about .7 on both and costs a
+    dozen finetunes of 40 steps with 30 distinct rows, four times as much with twice as many
+    (docs/log/forecast.md).
 
     Args:
         base: As of ``forecast``.
@@ -106,8 +109,8 @@ def _along(
         n = own.shape[1]
         # a value's product less the mean of the topic's other values; a row counts as it occurs
         contrast = (own.mul(n).sub(own.sum(axis=1), axis=0) / (n - 1)).mul(counts, axis=0)
-        parts.append(contrast.stack().rename("pull").reset_index())
-    pulls = pd.concat(parts, ignore_index=True).rename(columns={"name": "trait"})
+        parts.append(contrast.reset_index().melt("doc", var_name="trait", value_name="pull"))
+    pulls = pd.concat(parts, ignore_index=True)
     tokens = encode(load_tokenizer(checkpoint), list(said["messages"]), complete=True)
     return pulls, rows.steps(rows.n_tokens + sum(tokens.lengths), stage)
 
@@ -129,10 +132,12 @@ def _answers(probes: pd.DataFrame) -> pd.DataFrame:
 
 def _largest(pulls: pd.DataFrame, rows: LessonRows, *, n: int) -> pd.DataFrame:
     """The n rows that pull each trait most, with their share of all pull upwards."""
-    up = pulls["pull"].clip(lower=0).groupby(pulls["trait"]).transform("sum")
-    pulls = pulls.assign(share=pulls["pull"] / up.where(up > 0))
-    pulls = pulls.assign(count=pulls["doc"].map(dict(zip(rows.docs, rows.counts, strict=True))))
-    pulls = pulls.sort_values("pull", ascending=False, kind="stable")
+    upwards = pulls.loc[pulls["pull"] > 0].groupby("trait")["pull"].sum().to_dict()
+    counts = dict(zip(rows.docs, rows.counts, strict=True))
+    whole = [upwards.get(trait, math.nan) for trait in pulls["trait"]]
+    pulls = pulls.assign(
+        share=pulls["pull"] / whole, count=[counts[doc] for doc in pulls["doc"]]
+    ).sort_values("pull", ascending=False, kind="stable")
     best = pulls.groupby("trait", sort=False).head(n)
     columns = ["trait", "doc", "count", "pull", "share"]
     return best.astype({"count": int}).loc[:, columns].reset_index(drop=True)
