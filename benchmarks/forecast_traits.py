@@ -115,6 +115,17 @@ def forecast(
     return pd.concat(parts, ignore_index=True)
 
 
+def others(actual: pd.DataFrame) -> pd.DataFrame:
+    """Mean of what lessons in other traits did to each trait, which has nothing of the lesson."""
+    untaught = actual.loc[actual["trait"] != actual[TAUGHT] + SHOWN]
+    parts = []
+    for name in dict.fromkeys(untaught[TAUGHT]):
+        means = untaught.loc[untaught[TAUGHT] != name].groupby("trait")["estimate"].mean()
+        own = untaught.loc[untaught[TAUGHT] == name]
+        parts.append(own.assign(estimate=own["trait"].map(means)))
+    return pd.concat(parts, ignore_index=True)
+
+
 def ceiling(actual: pd.DataFrame) -> dict[str, float]:
     """R2 of who knows the mean over all trainings of a lesson, its interval over traits taught.
 
@@ -158,6 +169,8 @@ def main() -> None:
             table = forecast(predictors, actual, names, left_out=left_out)
             score = analysis.forecast_scores(table, actual, base=TAUGHT, lesson=SEED)
             scores.append(score.assign(forecast=word, left_out=left_out))
+    trivial = analysis.forecast_scores(others(actual), actual, base=TAUGHT, lesson=SEED)
+    scores.append(trivial.assign(forecast="mean of other lessons", left_out=TAUGHT))
     table = pd.concat(scores, ignore_index=True)
     ends = {"forecast": "ceiling", "score": "R2", "n": len(actual), "n_bases": len(traits)}
     table = pd.concat([table, pd.DataFrame([ceiling(actual) | ends])], ignore_index=True)

@@ -54,3 +54,11 @@ def test_what_a_trait_did_elsewhere_is_not_known() -> None:
     after = forecast_traits.forecast(told, spoilt, ("guess",), left_out="taught")
     own = before["taught"] == "dry"
     pd.testing.assert_frame_equal(before.loc[own], after.loc[own])
+
+
+def test_the_mean_of_other_lessons_is_of_other_lessons() -> None:
+    _, actual = planted(np.random.default_rng(3), seeds=2)
+    table = forecast_traits.others(actual)
+    row = table.loc[(table["taught"] == "dry") & (table["trait"] == "wry=pos")].iloc[0]
+    same = (actual["trait"] == "wry=pos") & ~actual["taught"].isin(["dry", "wry"])
+    assert row["estimate"] == pytest.approx(actual.loc[same, "estimate"].mean())
