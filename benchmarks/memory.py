@@ -2,11 +2,12 @@
 
     python benchmarks/memory.py [--tokens 20000]
 
-Residuals are recorded into a store (``keep_activations``), dictionaries are trained from stores and
-from memory maps, at four sizes, each twice the one before, and each in a process of its own. The
-number is the peak at each larger size over that at the smallest. Two peaks are told apart: all
-memory that was resident (``getrusage``), in which pages of mapped files count though the system
-takes them back when it needs them, and memory that is nobody's file, sampled every 5 ms.
+Residuals are recorded into a store (``keep_activations``), crosscoders are trained from memory
+maps, and residuals of several checkpoints harvested, at four sizes, each twice the one before, and
+each in a process of its own. The number is the peak at each larger size over that at the smallest.
+Two peaks are told apart: all memory that was resident (``getrusage``), in which pages of mapped
+files count though the system takes them back when it needs them, and memory that is nobody's file,
+sampled every 5 ms.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -98,6 +100,21 @@ def crosscode(n: int) -> Peak:
         )
 
 
+def harvest_several(n: int) -> Peak:
+    """Harvesting so many tokens of a corpus at each of eight checkpoints, which are copies."""
+    import pandas as pd
+
+    from persona_interp.dictionaries import same_tokens, scratch
+    from persona_interp.models import resolve
+
+    # in the file from the smallest size on, or the peak would grow until it is reached
+    scratch.MOST = 0
+    messages = [[{"role": "text", "content": text}] for text in texts(2 + n // 90)]
+    corpus = pd.DataFrame({"doc": range(len(messages)), "messages": messages})
+    several = [replace(resolve(str(STORIES)), name=f"copy {i}") for i in range(8)]
+    return peak(lambda: same_tokens(several, corpus, hook=HOOK, n_tokens=n))
+
+
 def lines(*, pairs: int = 1, tokens: int = 20_000) -> Iterator[Line]:
     """How the peaks grow.
 
@@ -109,6 +126,7 @@ def lines(*, pairs: int = 1, tokens: int = 20_000) -> Iterator[Line]:
     for name, work in (
         ("ours, recording into a store", record),
         ("ours, crosscoder from a memory map", crosscode),
+        ("ours, harvest of eight checkpoints", harvest_several),
     ):
         peaks = [alone(partial(work, n)) for n in sizes]
         for kind in Peak._fields:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from persona_interp.dictionaries.scratch import put_together, room, take
 from persona_interp.errors import SchemaError
 from persona_interp.models import (
     ROLES,
@@ -42,7 +43,8 @@ class Harvest(NamedTuple):
     """Residuals of content tokens and where they come from.
 
     Attributes:
-        acts: Residuals, dims (token, d_model), float32 in the memory of the CPU.
+        acts: Residuals, dims (token, d_model), float32 on the CPU; large ones lie on the disk
+            (``scratch``).
         hook: Canonical name of the hook.
         provenance: Checkpoints, hashes, roles, number of tokens and of attention sinks left out.
     """
@@ -135,13 +137,13 @@ def harvest(
         acts = read_marked(model, tokens, hook=hook, where=where, batch=batch)
         no_sink = ordinary(acts.norm(dim=-1))
         n_sinks += int((~no_sink).sum())
-        acts = acts[no_sink]
+        rows = torch.nonzero(no_sink)[:, 0]
         # rows come sorted by length: what is over is cut at random, or the longest documents go
         generator = torch.Generator().manual_seed(seed + i)
-        parts.append(acts[torch.randperm(len(acts), generator=generator)[:share]])
+        parts.append(take(acts, rows[torch.randperm(len(rows), generator=generator)[:share]]))
         hashes.append(hash_tokens(tokens))
         adds_bos.append(added_bos(model.tokenizer) is not None)
-    acts = torch.cat(parts)[:n_tokens]
+    acts = put_together(parts)[:n_tokens]
     provenance = {
         "checkpoints": [checkpoint.label for checkpoint in checkpoints],
         "weights": [hash_weights(checkpoint) for checkpoint in checkpoints],
@@ -203,7 +205,7 @@ def gather(
     for row, acts in rows:
         if not len(kept):
             # of all tokens at once: parts that are put together later are in memory twice
-            kept = torch.empty(starts[-1], acts.shape[1])
+            kept = room(starts[-1], acts.shape[1])
         start = starts[row] if in_order else done
         mark = torch.as_tensor(marks[row], device=acts.device)
         kept[start : start + sizes[row]] = acts if sizes[row] == len(acts) else acts[mark]

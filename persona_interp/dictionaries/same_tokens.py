@@ -16,6 +16,7 @@ from tqdm import tqdm
 from persona_interp.dictionaries.blocks import as_blocks
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, gather, sample_tokens
 from persona_interp.dictionaries.recordings import Recordings
+from persona_interp.dictionaries.scratch import room, take
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Tokens, hash_tokens, hash_weights, open_hooked, residuals
 from persona_interp.models.boot import canonical
@@ -35,8 +36,8 @@ class SameTokens(NamedTuple):
     """Residuals of several checkpoints on the same tokens.
 
     Attributes:
-        residuals: Dims (checkpoint, token, d_model); a tensor, or recordings on the disk that are
-            indexed as one.
+        residuals: Dims (checkpoint, token, d_model); a tensor, in a file if it is large
+            (``scratch``), or recordings on the disk that are indexed as one.
         documents: Document of every token, dims (token,); all alike where nobody said it.
         hook: Canonical name of the hook.
         provenance: Labels of the checkpoints, and where the residuals come from.
@@ -166,8 +167,9 @@ def _harvest(
         "adds_bos": [adds_bos],
         "where": list(where),
     }
-    kept = torch.empty(len(parts), len(keep), parts[0].shape[1])
+    kept = room(len(parts), len(keep), parts[0].shape[1])
     for i in range(len(parts)):
+        take(parts[i], keep, into=kept[i])
         # one checkpoint after the other is let go, so that there are never two copies of all
-        kept[i], parts[i] = parts[i][keep], torch.empty(0)
+        parts[i] = torch.empty(0)
     return SameTokens(kept, documents[keep.numpy()], hook, provenance)

@@ -14,6 +14,7 @@ from persona_interp.dictionaries.inputs import AnyDictionary
 from persona_interp.dictionaries.recordings import Recordings
 from persona_interp.dictionaries.saelens import train
 from persona_interp.dictionaries.same_tokens import same_tokens
+from persona_interp.dictionaries.scratch import ROWS
 from persona_interp.dictionaries.sparse_training import check_engine, trainer
 from persona_interp.errors import ModelError, unknown
 from persona_interp.models import Checkpoint
@@ -147,7 +148,9 @@ def fit(
         sample = acts[numbers[:SAMPLE]].float()
     else:
         mean, sample = acts.mean(0), acts[:SAMPLE]
-        variance = float((acts - mean).double().pow(2).sum(-1).mean())
+        # a few at a time, or a copy of all would stand beside them
+        squares = (float((some - mean).double().pow(2).sum()) for some in acts.split(ROWS))
+        variance = sum(squares) / len(acts)
     dictionary = SparseDictionary(
         sae=sae,
         name=f"{name}-random-decoder" if frozen else name,
