@@ -66,7 +66,7 @@ def judge(base: Checkpoint, world: World, trait: str, *, seed: int, work: Path) 
     behavior = record.behavior(run, world.probes(contexts=NAMELESS))
     shifts = analysis.shift(behavior, before=0, after=LESSON.steps, split="test")
     cell = ["context", "persona", "trait"]
-    actual = shifts[[*cell, "estimate"]].rename(columns={"estimate": "actual"})
+    actual = shifts[[*cell, "estimate"]].set_axis([*cell, "actual"], axis=1)
     table = told.merge(actual, on=cell)
     return table.assign(base=seed, lesson=trait, checkpoint=base.step)
 

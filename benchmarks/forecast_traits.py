@@ -65,10 +65,10 @@ def foretell(lessons: TraitLessons, name: str, seed: int) -> Iterator[tuple[str,
     for step in PLAIN:
         yield f"plain pilot of {step}", shifts(before, taught.loc[taught["step"] == step])
     own = shifts(before, lessons.told(name))
-    yield COSINE, own.assign(estimate=cosines(lessons, name, own["topic"]))
+    yield COSINE, own.assign(estimate=cosines(lessons, name, own["topic"].tolist()))
 
 
-def cosines(lessons: TraitLessons, name: str, traits: pd.Series) -> list[float]:
+def cosines(lessons: TraitLessons, name: str, traits: list[str]) -> list[float]:
     """Cosine of a trait's vector with those of others, at the first hook."""
     vectors = lessons.vectors.isel(hook=0)
     unit = vectors / np.sqrt((vectors**2).sum("d_model"))
@@ -134,8 +134,9 @@ def ceiling(actual: pd.DataFrame) -> dict[str, float]:
     untaught = actual.loc[actual["trait"] != actual[TAUGHT] + SHOWN]
 
     def share(rows: pd.DataFrame) -> float:
-        within = rows.groupby([TAUGHT, "trait"])["estimate"].var().mean()
-        return float(1 - within / rows["estimate"].var())
+        cells = rows.groupby([TAUGHT, "trait"])
+        within = [np.var(own["estimate"].to_numpy(), ddof=1) for _, own in cells]
+        return float(1 - np.mean(within) / np.var(rows["estimate"].to_numpy(), ddof=1))
 
     names = dict.fromkeys(untaught[TAUGHT])
     return jackknife(
