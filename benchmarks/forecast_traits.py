@@ -23,14 +23,14 @@ from persona_interp.analysis.stats import jackknife
 from persona_interp.experiments.trait_transfer.config import GENTLE, TOLD_APART
 from persona_interp.models.chats import PLAIN_TEMPLATE
 from persona_interp.readers import read_traits
+from persona_interp.schema.words import ForecastScore, Predictor
 from trait_lessons import PILOTS, PLAIN, RISES, STRENGTHS, TraitLessons
 
 SHOWN = "=pos"
 """End of the labels of what is foretold; the opposite falls by as much."""
 AFTER = "after"
 TAUGHT, SEED = "taught", "seed"
-TOLD, PROMPT, COSINE = "told to show the trait", "lesson in the prompt", "cosine of vectors"
-BEFORE = (TOLD, PROMPT, COSINE)
+TOLD, PROMPT, COSINE = "told to show the trait", str(Predictor.PROMPT), "cosine of vectors"
 STACKS = {
     "stack without a pilot": (TOLD, PROMPT, COSINE, f"virtual step to +{RISES[0]:g} bits"),
     "stack with a pilot": (TOLD, PROMPT, f"micro pilot of {PILOTS[0]}"),
@@ -173,7 +173,12 @@ def main() -> None:
     trivial = analysis.forecast_scores(others(actual), actual, base=TAUGHT, lesson=SEED)
     scores.append(trivial.assign(forecast="mean of other lessons", left_out=TAUGHT))
     table = pd.concat(scores, ignore_index=True)
-    ends = {"forecast": "ceiling", "score": "R2", "n": len(actual), "n_bases": len(traits)}
+    ends = {
+        "forecast": "ceiling",
+        "score": str(ForecastScore.R_SQUARED),
+        "n": len(actual),
+        "n_bases": len(traits),
+    }
     table = pd.concat([table, pd.DataFrame([ceiling(actual) | ends])], ignore_index=True)
     table.to_csv(given.out, index=False, float_format="%.4g")
     print(table.round(3).to_string(index=False))

@@ -9,7 +9,7 @@ so.
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError
+from persona_interp.errors import SchemaError, excerpt
 from persona_interp.record.inputs import SIDES, set_system, trait_column
 
 
@@ -28,7 +28,8 @@ def trait_probes(answers: pd.DataFrame) -> pd.DataFrame:
         counts answers without a partner.
 
     Raises:
-        SchemaError: A column is missing, or a trait has no question with two answers.
+        SchemaError: A column is missing, an answer is no text, or a trait has no question with two
+            answers.
 
     >>> row = {"prompt": "q", "context": "instructed", "persona": "", "topic": "", "sample": 0}
     >>> row |= {"trait": "dry", "question": "Why?", "split": "test", "checkpoint": "base@0"}
@@ -41,7 +42,11 @@ def trait_probes(answers: pd.DataFrame) -> pd.DataFrame:
     schema.check(answers, "answers")
     for column in ("trait", "side", "question", "split"):
         trait_column(answers, column)
-    rows = answers.loc[answers["side"].isin(SIDES) & (answers["answer"].str.strip() != "")]
+    for answer in answers["answer"]:
+        if not isinstance(answer, str):
+            raise SchemaError(f"answers are texts; got {excerpt(answer)}.")
+    is_empty = answers["answer"].map(str.strip) == ""
+    rows = answers.loc[answers["side"].isin(SIDES) & ~is_empty]
     rows = rows.assign(sample=rows.groupby(["trait", "question", "side"]).cumcount())
     pairs = rows.groupby(["trait", "question", "sample"], sort=False)
     probes = []
