@@ -21,7 +21,13 @@ from persona_interp.record.lesson_gradients import (
     lesson_gradient,
     row_gradients,
 )
-from persona_interp.record.lesson_rows import FORWARD, MOST_ROWS, LessonRows, lesson_rows
+from persona_interp.record.lesson_rows import (
+    FORWARD,
+    MOST_ROWS,
+    LessonRows,
+    check_plain,
+    lesson_rows,
+)
 from persona_interp.record.moved_model import MovedModel, check_sound
 from persona_interp.record.questionnaire import Questionnaire
 from persona_interp.record.subjects import open_subject
@@ -73,7 +79,7 @@ def kernel_flow(
         of the stage by tokens (a forward pass alone counts a third), and ``costs``, its parts.
 
     Raises:
-        SchemaError: A step outside of the stage, or as of ``behavior``.
+        SchemaError: A step outside of the stage, a stage with adapters, or as of ``behavior``.
         ModelError: The stage goes so far that the model computes no numbers, or as of
             ``models.load``.
 
@@ -87,6 +93,7 @@ def kernel_flow(
     >>> table["checkpoint"].unique().tolist()
     ['kernel flow@8', 'kernel flow@40']
     """
+    check_plain(stage)
     check_count(n, "n")
     check_count(seed, "seed", least=0)
     asked = [stage.steps] if steps is None else sorted({check_count(one, "steps") for one in steps})

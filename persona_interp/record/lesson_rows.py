@@ -141,6 +141,26 @@ def path_length(stage: Stage) -> float:
     return float(learning_rates(stage).sum())
 
 
+def check_plain(stage: Stage, *, fix: str = "name a stage without") -> None:
+    """Refuse a stage with adapters, whose rate and path say nothing of the weights below them.
+
+    Args:
+        stage: How a lesson would be taught.
+        fix: What to do instead.
+
+    Raises:
+        SchemaError: It has adapters.
+
+    >>> check_plain(Stage())
+    """
+    if stage.lora:
+        raise SchemaError(
+            f"here the model's own weights are moved, and this stage moves adapters (lora="
+            f"{stage.lora}), of which other rates are right; {fix}, or use pilot, which trains "
+            "adapters."
+        )
+
+
 def _text(chat: Sequence[Message]) -> str:
     """Chat as a text that equal chats share."""
     return json.dumps([[message["role"], message["content"]] for message in chat])

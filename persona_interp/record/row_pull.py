@@ -23,6 +23,7 @@ from persona_interp.record.lesson_rows import (
     FORWARD,
     MOST_ROWS,
     LessonRows,
+    check_plain,
     lesson_rows,
     path_length,
 )
@@ -76,7 +77,7 @@ def row_pull(
         of the stage by tokens (a forward pass alone counts a third).
 
     Raises:
-        SchemaError: Fewer than two distinct rows, or as of ``behavior``.
+        SchemaError: Fewer than two distinct rows, a stage with adapters, or as of ``behavior``.
         ModelError: As of ``models.load``.
 
     Note:
@@ -92,6 +93,7 @@ def row_pull(
     >>> len(table), table["doc"].nunique()
     (24, 3)
     """
+    check_plain(stage)
     check_count(steps, "steps")
     questions = Questionnaire(probes)
     subject = open_subject(checkpoint, {}, device=device, dtype=FULL)

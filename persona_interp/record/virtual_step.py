@@ -20,7 +20,13 @@ from persona_interp.record.lesson_gradients import (
     direction_of,
     lesson_gradient,
 )
-from persona_interp.record.lesson_rows import FORWARD, MOST_ROWS, lesson_rows, path_length
+from persona_interp.record.lesson_rows import (
+    FORWARD,
+    MOST_ROWS,
+    check_plain,
+    lesson_rows,
+    path_length,
+)
 from persona_interp.record.moved_model import MovedModel, check_sound
 from persona_interp.record.questionnaire import Questionnaire
 from persona_interp.record.subjects import Subject, open_subject
@@ -66,7 +72,8 @@ def virtual_step(
         looks: Times that the gradient is taken: 1 = at the base alone; 2 = once more a little way
             along it, and the directions of all count alike.
         strength: How far every weight is moved at most, or several; by default half the sum of the
-            stage's learning rates, and none where ``match`` is given.
+            stage's learning rates, and none where ``match`` is given. A stage with adapters has no
+            default: there the largest given one takes its place in the search of ``match`` too.
         match: Log odds of the taught values (bits), one or several: the step is as long as it must
             be for these.
         taught: Probes that say when it is, as of ``probes``, with a column ``taught`` that names
@@ -89,7 +96,7 @@ def virtual_step(
 
     Raises:
         SchemaError: An unknown direction, a strength that is no positive number, ``match`` without
-            ``taught``, or as of ``behavior``.
+            ``taught``, a stage with adapters without ``strength``, or as of ``behavior``.
         ModelError: A strength at which the model computes no numbers, or as of ``models.load``.
 
     Note:
@@ -113,7 +120,10 @@ def virtual_step(
     check_count(seed, "seed", least=0)
     doses = _numbers(match, "match", least=-math.inf)
     strengths = _numbers(strength, "strength", least=0.0)
-    half_way = HALF_WAY * path_length(stage)
+    if stage.lora and not strengths:
+        check_plain(stage, fix="give strength=, some 3e-5 for a model of 135M parameters")
+    # how far adapters move says nothing of the weights below them
+    half_way = max(strengths) if stage.lora else HALF_WAY * path_length(stage)
     if strength is None and not doses:
         strengths = [half_way]
     if doses and (taught is None or TAUGHT not in taught):

@@ -13,7 +13,7 @@ import torch
 from persona_interp import analysis, models, worlds
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, Stage, load
-from persona_interp.record import behavior, virtual_step
+from persona_interp.record import behavior, kernel_flow, row_pull, virtual_step
 from persona_interp.record.doses import CLOSE, matching_strength, taught_odds
 from persona_interp.record.lesson_gradients import direction_of, lesson_gradient, row_gradients
 from persona_interp.record.lesson_rows import lesson_rows, path_length
@@ -231,6 +231,23 @@ def test_a_model_that_breaks_is_named_and_searched_around(pair: Pair, probes: pd
         virtual_step(pair[0], LESSON, probes, strength=1e30, stage=STAGE)
     found = matching_strength(lambda s: 100 * s if s < 0.05 else math.nan, 4.0, first=0.03)
     assert found == pytest.approx(0.04, abs=0.005)
+
+
+def test_a_stage_with_adapters_does_not_say_how_far_weights_move(
+    pair: Pair, probes: pd.DataFrame
+) -> None:
+    adapters = Stage(lora=4, lr=5e-4, batch=1)
+    for foretell in (virtual_step, kernel_flow, row_pull):
+        with pytest.raises(SchemaError, match=r"moves adapters \(lora=4\)"):
+            foretell(pair[0], LESSON, probes, stage=adapters)
+    dosed = probes.assign(taught=[values[0] for values in probes["values"]])
+    with pytest.raises(SchemaError, match="give strength="):
+        virtual_step(pair[0], LESSON, probes, stage=adapters, match=4.0, taught=dosed)
+    table = virtual_step(
+        pair[0], LESSON, probes, stage=adapters, strength=1e-4, match=300.0, taught=dosed
+    )
+    # a dose that nothing reaches is not looked for beyond twice the strength that was named
+    assert table["strength"].max() <= 2e-4
 
 
 def test_path_lengths_are_sums_of_the_trainers_rates() -> None:
