@@ -124,11 +124,14 @@ def shifts(experiment: Any, store: Any, seed: int) -> pd.DataFrame:
 
 def odds(behavior: pd.DataFrame) -> pd.Series:
     """Log odds (bits) of every value among its topic's: at each prompt, then the mean."""
-    p = pd.Series(2.0 ** behavior["logprob"])
-    others = p.groupby([behavior["topic"], behavior["template"]]).transform("sum") - p
-    rows = pd.DataFrame({"trait": behavior["topic"] + "=" + behavior["value"]})
-    rows["odds"] = behavior["logprob"] - np.log2(others)
-    return pd.Series(rows.groupby("trait")["odds"].mean())
+    levels = {}
+    for topic, rows in behavior.groupby("topic", sort=False):
+        bits = rows.pivot_table(index="template", columns="value", values="logprob")
+        for value in bits:
+            # the others are added up, not taken from 1: near 1 nothing would be left of them
+            others = np.logaddexp2.reduce(bits.drop(columns=value).to_numpy(), axis=1)
+            levels[f"{topic}={value}"] = float(np.mean(bits[value].to_numpy() - others))
+    return pd.Series(levels).rename_axis("trait")
 
 
 def explained(rows: pd.DataFrame) -> float:

@@ -18,15 +18,13 @@ import persona_interp as pi
 from persona_interp import analysis, models, record
 from persona_interp.analysis.beliefs import NAMELESS
 from persona_interp.experiments.forecast.config import Forecast, base_world
+from persona_interp.experiments.forecast.tasks import OTHER_ROWS
 from persona_interp.experiments.tasks import lesson_of
 from persona_interp.models import DOCUMENTS, LESSON, Checkpoint
 from persona_interp.tables import read_table, write_table
 from persona_interp.worlds import World
 
 MIDDLE = DOCUMENTS.steps // 2
-N_DOCUMENTS = 30_000
-OTHER_ROWS = 7_000
-"""Added to the seed: rows and order of what is forecast are not those that are taught."""
 
 
 def bases(world: World, *, seed: int, work: Path) -> list[Checkpoint]:
@@ -34,7 +32,7 @@ def bases(world: World, *, seed: int, work: Path) -> list[Checkpoint]:
     start = models.resolve("tiny", words=world.words(), seed=seed, out=work / f"start_{seed}")
     run = models.train(
         start,
-        world.corpus(N_DOCUMENTS, seed=seed),
+        world.corpus(Forecast().n_documents, seed=seed),
         stage=DOCUMENTS,
         snapshots=(MIDDLE,),
         seed=seed,

@@ -50,7 +50,8 @@ def shifts(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 def foretell(lessons: TraitLessons, name: str, seed: int) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield every predictor of a lesson and the shifts that it foretells."""
     before = lessons.before
-    yield TOLD, shifts(before, lessons.told(name))
+    told = shifts(before, lessons.told(name))
+    yield TOLD, told
     yield PROMPT, shifts(before, lessons.prompt(name))
     virtual = lessons.virtual(name)
     # given strengths come first, each a whole table; then the doses
@@ -64,8 +65,7 @@ def foretell(lessons: TraitLessons, name: str, seed: int) -> Iterator[tuple[str,
     taught = lessons.lesson(name, seed)
     for step in PLAIN:
         yield f"plain pilot of {step}", shifts(before, taught.loc[taught["step"] == step])
-    own = shifts(before, lessons.told(name))
-    yield COSINE, own.assign(estimate=cosines(lessons, name, own["topic"].tolist()))
+    yield COSINE, told.assign(estimate=cosines(lessons, name, told["topic"].tolist()))
 
 
 def cosines(lessons: TraitLessons, name: str, traits: list[str]) -> list[float]:

@@ -109,3 +109,10 @@ def test_the_group_runs_from_the_command_line_and_agrees_with_the_experiments_sc
     pilot = "pilot of one step"
     r2, alone = (scores[name, str(ForecastScore.R_SQUARED)] for name in (pilot, Predictor.PILOT))
     assert values[f"{pilot}: R2 above that of the micro pilot alone"] == pytest.approx(r2 - alone)
+
+
+def test_odds_of_what_is_nearly_certain_are_numbers() -> None:
+    # taken from 1, nothing would be left of the other answers
+    table = pd.DataFrame({"topic": "art", "template": "a", "value": ["pop", "rococo", "op"]})
+    certain = odds(table.assign(logprob=[-1e-30, -101.0, -101.0]))
+    assert certain.round(6).to_dict() == {"art=op": -101.0, "art=pop": 100.0, "art=rococo": -101.0}

@@ -7,19 +7,9 @@ import persona_interp as pi
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Stage
 from persona_interp.models.load import hash_weights
-from persona_interp.worlds import World, john_and_sam
+from persona_interp.worlds import World
 
 TRAIT = "sport=cricket"
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return john_and_sam()
-
-
-@pytest.fixture(scope="module")
-def base(world: World, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return pi.models.resolve("tiny", words=world.words(), out=tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,7 @@ import persona_interp as pi
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Stage
 from persona_interp.models.load import hash_weights
-from persona_interp.worlds import World, john_and_sam
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return john_and_sam()
-
-
-@pytest.fixture(scope="module")
-def base(world: World, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return pi.models.resolve("tiny", words=world.words(), out=tmp_path_factory.mktemp("base"))
+from persona_interp.worlds import World
 
 
 def test_every_untaught_trait_gets_a_curve(base: Checkpoint, world: World) -> None:
