@@ -48,9 +48,12 @@ def peak(work: Callable[[], Any]) -> Peak:
     most, ended = [0], threading.Event()
     watcher = threading.Thread(target=_watch, args=(most, ended))
     watcher.start()
-    work()
-    ended.set()
-    watcher.join()
+    try:
+        work()
+    finally:
+        # else a process whose work failed would wait for this thread for ever, and say nothing
+        ended.set()
+        watcher.join()
     return Peak(getrusage(RUSAGE_SELF).ru_maxrss * 1024, most[0])
 
 
@@ -61,14 +64,21 @@ def _watch(most: list[int], ended: threading.Event) -> None:
         most[0] = max(most[0], int(line.split()[1]) * 1024)
 
 
-def record(n: int) -> Peak:
-    """Recording so many tokens."""
+def documents(n: int) -> Any:
+    """A corpus table of about so many tokens, no document twice."""
     import pandas as pd
 
+    messages = [
+        [{"role": "text", "content": f"{text} {i}"}] for i, text in enumerate(texts(2 + n // 90))
+    ]
+    return pd.DataFrame({"doc": range(len(messages)), "messages": messages})
+
+
+def record(n: int) -> Peak:
+    """Recording so many tokens."""
     from persona_interp.dictionaries import keep_activations
 
-    messages = [[{"role": "text", "content": text}] for text in texts(2 + n // 90)]
-    corpus = pd.DataFrame({"doc": range(len(messages)), "messages": messages})
+    corpus = documents(n)
     with tempfile.TemporaryDirectory() as folder:
         return peak(
             lambda: keep_activations(
@@ -102,15 +112,12 @@ def crosscode(n: int) -> Peak:
 
 def harvest_several(n: int) -> Peak:
     """Harvesting so many tokens of a corpus at each of eight checkpoints, which are copies."""
-    import pandas as pd
-
     from persona_interp.dictionaries import same_tokens, scratch
     from persona_interp.models import resolve
 
     # in the file from the smallest size on, or the peak would grow until it is reached
     scratch.MOST = 0
-    messages = [[{"role": "text", "content": text}] for text in texts(2 + n // 90)]
-    corpus = pd.DataFrame({"doc": range(len(messages)), "messages": messages})
+    corpus = documents(n)
     several = [replace(resolve(str(STORIES)), name=f"copy {i}") for i in range(8)]
     return peak(lambda: same_tokens(several, corpus, hook=HOOK, n_tokens=n))
 

@@ -163,6 +163,7 @@ def read_marked(
     hook: str,
     where: Iterable[str],
     batch: Batch = AUTO,
+    in_order: bool = False,
 ) -> Tensor:
     """Residuals of the tokens of some roles.
 
@@ -172,13 +173,14 @@ def read_marked(
         hook: Hook name.
         where: Roles of the tokens.
         batch: Tokens a forward pass; "auto": what fits into memory.
+        in_order: Whether rows come in the order of their numbers, not as they are read.
 
     Returns:
         Dims (token, d_model), float32 on the CPU: a device has no room for many of them.
     """
     read = hidden(model, tokens, hooks=[hook], batch=batch)
     rows = ((row, next(iter(acts.values()))) for row, acts in read)
-    return gather(rows, tokens.marks(where))
+    return gather(rows, tokens.marks(where), in_order=in_order)
 
 
 def gather(

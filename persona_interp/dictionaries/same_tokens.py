@@ -14,11 +14,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp.dictionaries.blocks import as_blocks
-from persona_interp.dictionaries.harvest import CONTENT_ROLES, gather, sample_tokens
+from persona_interp.dictionaries.harvest import CONTENT_ROLES, read_marked, sample_tokens
 from persona_interp.dictionaries.recordings import Recordings
 from persona_interp.dictionaries.scratch import room, take
 from persona_interp.errors import ModelError, SchemaError
-from persona_interp.models import Tokens, hash_tokens, hash_weights, open_hooked, residuals
+from persona_interp.models import Tokens, hash_tokens, hash_weights, open_hooked
 from persona_interp.models.boot import canonical
 from persona_interp.models.inputs import list_checkpoints
 from persona_interp.models.outliers import ordinary
@@ -145,7 +145,8 @@ def _harvest(
                 f"{checkpoint.label} does not read the same tokens as {labels[0]}: its tokenizer "
                 "or chat template differs. Only checkpoints of one model can share features."
             )
-        parts.append(gather(residuals(model, tokens, hook=hook), marks, in_order=True))
+        del own  # before the next are made, or three copies are in memory at once
+        parts.append(read_marked(model, tokens, hook=hook, where=where, in_order=True))
     assert tokens is not None
     n_unique = len({tuple(row) for row in tokens.ids})
     if n_unique < UNIQUE * len(tokens.ids):

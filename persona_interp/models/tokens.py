@@ -27,6 +27,8 @@ from persona_interp.values import as_tuple
 ROLES = ("system", "user", "assistant", "tool", "text", "template", "special")
 POSITIONS = ("last", "mean", "answer", "all")
 """Words for which tokens of a prompt are read; no roles."""
+PIECE = 100
+"""Conversations that are encoded at once: their texts and offsets weigh several times their ids."""
 
 
 @dataclass(frozen=True)
@@ -197,35 +199,16 @@ def encode(
         raise ModelError(
             f"{len(conversations)} unfinished conversations take as many answers; got {len(after)}."
         )
-    parts = stretches(tokenizer, conversations, complete=complete)
-    prompts = ["".join(part.text for part in row) for row in parts]
-    # Prompt and answer are encoded as one text: a tokenizer may join the last letters of one and
-    # the first of the other, and the model learned such joined tokens. The template has written
-    # its special tokens, so none is added here.
-    texts = [prompt + answer for prompt, answer in zip(prompts, after, strict=True)]
-    coded: Any = {"input_ids": [], "offset_mapping": []}
-    if texts:
-        with guard("the tokenizer cannot read these texts"):
-            coded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
     special = _SpecialIds(
         added_bos(tokenizer), tokenizer.eos_token_id, frozenset(tokenizer.all_special_ids)
     )
-    reserved, rows = special_ids(tokenizer), []
-    for i, (ids, offsets) in enumerate(
-        zip(coded["input_ids"], coded["offset_mapping"], strict=True)
-    ):
-        row = Literal(parts[i], texts[i], ids, offsets)
-        if _holds_special(row, reserved, n_prompt=len(prompts[i])):
-            row = read_literally(tokenizer, parts[i], after[i])
-        _check_known(tokenizer, row.text, row.ids, row.offsets)
-        owners = _owners(row.parts, row.text, row.offsets)
-        n_prompt = len(row.ids)
-        if after[i]:
-            # a token across the border belongs to the answer
-            border = len(row.text) - len(after[i])
-            n_prompt = sum(stop <= border for _, stop in row.offsets)
-        ends = complete and row.parts[-1].role == "text"
-        rows.append(_row(row.ids, owners, special, n_prompt=n_prompt, ends=ends))
+    rows: list[_Row] = []
+    # a tokenizer makes a new number for every token: of equal ones the first is kept for all
+    same: dict[int, int] = {}
+    for start in range(0, len(conversations), PIECE):
+        some, answered = conversations[start : start + PIECE], after[start : start + PIECE]
+        for row in _encode(tokenizer, some, answered, special, complete=complete):
+            rows.append(row._replace(ids=[same.setdefault(token, token) for token in row.ids]))
     pad_id = tokenizer.pad_token_id
     if pad_id is None:
         pad_id = tokenizer.eos_token_id or 0
@@ -274,9 +257,10 @@ def hash_tokens(tokens: Tokens) -> str:
     Returns:
         sha256 of the ids and row lengths (hex).
     """
-    lengths = np.array([len(row) for row in tokens.ids], dtype=np.int64)
-    flat = np.array([i for row in tokens.ids for i in row], dtype=np.int64)
-    return hashlib.sha256(lengths.tobytes() + flat.tobytes()).hexdigest()
+    hashed = hashlib.sha256(np.array(tokens.lengths, dtype=np.int64).tobytes())
+    for row in tokens.ids:
+        hashed.update(np.array(row, dtype=np.int64).tobytes())
+    return hashed.hexdigest()
 
 
 def added_bos(tokenizer: Any) -> int | None:
@@ -293,6 +277,42 @@ def added_bos(tokenizer: Any) -> int | None:
     if bos is None or tokenizer("a")["input_ids"][:1] != [bos]:
         return None
     return bos
+
+
+def _encode(
+    tokenizer: Any,
+    conversations: Sequence[Conversation],
+    after: Sequence[str],
+    special: _SpecialIds,
+    *,
+    complete: bool,
+) -> list[_Row]:
+    """Rows of some conversations and what follows each."""
+    parts = stretches(tokenizer, conversations, complete=complete)
+    prompts = ["".join(part.text for part in row) for row in parts]
+    # Prompt and answer are encoded as one text: a tokenizer may join the last letters of one and
+    # the first of the other, and the model learned such joined tokens. The template has written
+    # its special tokens, so none is added here.
+    texts = [prompt + answer for prompt, answer in zip(prompts, after, strict=True)]
+    with guard("the tokenizer cannot read these texts"):
+        coded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    reserved, rows = special_ids(tokenizer), []
+    for i, (ids, offsets) in enumerate(
+        zip(coded["input_ids"], coded["offset_mapping"], strict=True)
+    ):
+        row = Literal(parts[i], texts[i], ids, offsets)
+        if _holds_special(row, reserved, n_prompt=len(prompts[i])):
+            row = read_literally(tokenizer, parts[i], after[i])
+        _check_known(tokenizer, row.text, row.ids, row.offsets)
+        owners = _owners(row.parts, row.text, row.offsets)
+        n_prompt = len(row.ids)
+        if after[i]:
+            # a token across the border belongs to the answer
+            border = len(row.text) - len(after[i])
+            n_prompt = sum(stop <= border for _, stop in row.offsets)
+        ends = complete and row.parts[-1].role == "text"
+        rows.append(_row(row.ids, owners, special, n_prompt=n_prompt, ends=ends))
+    return rows
 
 
 def _owners(parts: list[Stretch], text: str, offsets: list[tuple[int, int]]) -> list[Stretch]:

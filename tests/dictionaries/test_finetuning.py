@@ -1,6 +1,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,11 @@ from persona_interp.dictionaries import (
     stage_wise,
 )
 from persona_interp.dictionaries.finetuning import usual_k
+from persona_interp.dictionaries.harvest import read_marked
 from persona_interp.dictionaries.planted import Plan, Planted, match, plant
 from persona_interp.dictionaries.saelens import build
 from persona_interp.errors import ModelError, SchemaError
-from persona_interp.models import Checkpoint, residuals
+from persona_interp.models import Checkpoint
 from persona_interp.schema.words import Status
 
 HOOK = "blocks.0.hook_out"
@@ -147,16 +149,15 @@ def test_a_sink_of_one_checkpoint_is_left_out_of_all(
     plain = same_tokens([counter, counter], corpus, hook=HOOK, n_tokens=10_000)
     passes = []
 
-    def with_sink(*given: object, **settings: object):
+    def with_sink(*given: Any, **settings: Any) -> torch.Tensor:
         passes.append(given)
-        for row, acts in residuals(*given, **settings):  # pyright: ignore
-            if len(passes) == 2 and row == 3:
-                acts = acts.clone()
-                acts[2] *= 1000
-            yield row, acts
+        acts = read_marked(*given, **settings)
+        if len(passes) == 2:
+            acts[20] *= 1000
+        return acts
 
     module = sys.modules["persona_interp.dictionaries.same_tokens"]
-    monkeypatch.setattr(module, "residuals", with_sink)
+    monkeypatch.setattr(module, "read_marked", with_sink)
     same = same_tokens([counter, counter], corpus, hook=HOOK, n_tokens=10_000)
     assert same.provenance["n_excluded_sinks"] == plain.provenance["n_excluded_sinks"] + 1
     assert same.residuals.shape[1] == plain.residuals.shape[1] - 1

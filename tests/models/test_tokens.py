@@ -1,7 +1,10 @@
 """Roles, spans, BOS and end of turn, checked by hand."""
 
+import hashlib
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -188,6 +191,29 @@ def test_the_hash_sees_every_id_and_every_boundary(tokenizer: Any) -> None:
         hash_tokens(encode(tokenizer, rows)) for rows in ([one], [other], [one, one], [one, other])
     }
     assert len(hashes) == 4 and hash_tokens(encode(tokenizer, [one])) in hashes
+
+
+def test_the_hash_is_that_of_lengths_and_ids_in_a_row(tokenizer: Any) -> None:
+    tokens = encode(tokenizer, [text("john likes"), text("likes")])
+    numbers = np.array([len(row) for row in tokens.ids] + [*chain(*tokens.ids)], dtype=np.int64)
+    assert hash_tokens(tokens) == hashlib.sha256(numbers.tobytes()).hexdigest()
+
+
+def test_conversations_are_encoded_as_each_alone_however_many_there_are(tokenizer: Any) -> None:
+    words = ["john", "likes", "football"]
+    rows = [text(words[i % 3]) if i % 2 else chat("what ?", words[i % 3]) for i in range(250)]
+    answers = [f" {words[i % 2]} ." for i in range(250)]
+    together = encode(tokenizer, rows, answers=answers)
+    alone = [
+        encode(tokenizer, [row], answers=[one]) for row, one in zip(rows, answers, strict=True)
+    ]
+    for name in ("ids", "roles", "learn", "turns", "answer_start"):
+        assert getattr(together, name) == tuple(getattr(one, name)[0] for one in alone)
+
+
+def test_an_answer_too_few_is_refused_among_many(tokenizer: Any) -> None:
+    with pytest.raises(ModelError, match="250 unfinished conversations take as many answers"):
+        encode(tokenizer, [text("john likes")] * 250, answers=[" football ."] * 249)
 
 
 def test_a_real_tokenizer_with_the_plain_template(stories: Any) -> None:
