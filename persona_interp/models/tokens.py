@@ -27,7 +27,7 @@ from persona_interp.values import as_tuple
 ROLES = ("system", "user", "assistant", "tool", "text", "template", "special")
 POSITIONS = ("last", "mean", "answer", "all")
 """Words for which tokens of a prompt are read; no roles."""
-PIECE = 100
+PIECE = 500
 """Conversations that are encoded at once: their texts and offsets weigh several times their ids."""
 
 
@@ -301,10 +301,11 @@ def _encode(
         zip(coded["input_ids"], coded["offset_mapping"], strict=True)
     ):
         row = Literal(parts[i], texts[i], ids, offsets)
-        if _holds_special(row, reserved, n_prompt=len(prompts[i])):
-            row = read_literally(tokenizer, parts[i], after[i])
-        _check_known(tokenizer, row.text, row.ids, row.offsets)
         owners = _owners(row.parts, row.text, row.offsets)
+        if _holds_special(row, owners, reserved, n_prompt=len(prompts[i])):
+            row = read_literally(tokenizer, parts[i], after[i])
+            owners = _owners(row.parts, row.text, row.offsets)
+        _check_known(tokenizer, row.text, row.ids, row.offsets)
         n_prompt = len(row.ids)
         if after[i]:
             # a token across the border belongs to the answer
@@ -332,11 +333,12 @@ def _owners(parts: list[Stretch], text: str, offsets: list[tuple[int, int]]) -> 
     return owners
 
 
-def _holds_special(row: Literal, reserved: frozenset[int], *, n_prompt: int) -> bool:
+def _holds_special(
+    row: Literal, owners: list[Stretch], reserved: frozenset[int], *, n_prompt: int
+) -> bool:
     """Whether a special token of this row is not the template's, but stands in a content."""
     if reserved.isdisjoint(row.ids):
         return False
-    owners = _owners(row.parts, row.text, row.offsets)
     for token, owner, (start, _) in zip(row.ids, owners, row.offsets, strict=True):
         if token in reserved and (owner.role != "template" or start >= n_prompt):
             return True
@@ -370,9 +372,12 @@ def _row(
 
 def _check_known(tokenizer: Any, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> None:
     """Refuse a text with words that the tokenizer does not know."""
+    unk = tokenizer.unk_token_id
+    if unk not in ids:
+        return
     unknown_words = set()
     for token, (start, stop) in zip(ids, offsets, strict=True):
-        if token == tokenizer.unk_token_id:
+        if token == unk:
             unknown_words.add(text[start:stop])
     # who writes the unknown token itself means it
     unknown_words.discard(tokenizer.unk_token)

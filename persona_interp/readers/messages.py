@@ -245,7 +245,7 @@ def _message(number: int, value: Any, *, of_table: bool) -> dict[str, str]:
     if missing := [key for key in keys if key not in value]:
         own = ", ".join(map(str, value)) or "nothing"
         raise ValueError(f"{what} has no {' and no '.join(missing)}; it has {own}")
-    extra = [str(key) for key in UNHEARD if _is_heard(value, key)]
+    extra = [str(key) for key in UNHEARD if key in value and _is_heard(value, key)]
     if extra:
         raise ValueError(
             f"{what} has {', '.join(extra)}, which chats of role and content cannot express"

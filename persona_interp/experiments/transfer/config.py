@@ -71,6 +71,8 @@ class Transfer:
             such values; "" = no.
         bystanders: Contexts beside the nameless one, recorded before and after.
         hooks: Where dictionaries are trained and the inside is read.
+        n_feature_lrs: Of how many learning rates, the highest ones, the inside is read; None = of
+            all.
         sae: Arguments of `dictionaries.fit`; None = behavior only. There is one dictionary for all
             arms that are read, trained on the base and on every one of them.
         sae_kinds: Kinds of documents the dictionary is trained on; None is all.
@@ -98,6 +100,7 @@ class Transfer:
     arrange: str = ""
     bystanders: tuple[str, ...] = ("named", "plain", "third")
     hooks: tuple[str, ...] = ("blocks.1.hook_out", "blocks.0.hook_out")
+    n_feature_lrs: int | None = None
     sae: dict[str, Any] | None = field(default_factory=lambda: {"d_sae": 192, "k": 8, "steps": 700})
     sae_kinds: tuple[str, ...] | None = None
     n_sae_documents: int = 4_000
@@ -125,6 +128,12 @@ class Transfer:
         """Arms whose features are read: lessons to the full world's base model, claim first."""
         return tuple(arm for arm in self.arms if ARMS[arm][0] == CLAIM[0])
 
+    @property
+    def feature_lrs(self) -> tuple[float, ...]:
+        """Learning rates of the lessons whose models are read inside."""
+        highest = sorted(self.lrs, reverse=True)[: self.n_feature_lrs]
+        return tuple(lr for lr in self.lrs if lr in highest)
+
     def cells(self) -> list[Cell]:
         """Independent units of every seed; each names what it needs."""
         return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
@@ -138,9 +147,10 @@ class Transfer:
 
         Returns:
             Cells by key: ``("layout",)``, ``("documents", variant)``, ``("lesson", arm, lr)`` and,
-            with ``sae``, a cell for every rate and hook: ``("dictionary", lr, hook)``, ``("random
-            dictionary", lr, hook)``, ``("personas", lr, hook)``, ``("features", arm, lr, hook)``,
-            ``("causes", lr, hook)``; and ``("profile", lr)``.
+            with ``sae``, a cell for every rate that is read inside and every hook:
+            ``("dictionary", lr, hook)``, ``("random dictionary", lr, hook)``, ``("personas", lr,
+            hook)``, ``("features", arm, lr, hook)``, ``("causes", lr, hook)``; and ``("profile",
+            lr)``.
         """
         cells: Cells = {("layout",): self._layout_cell(seed)}
         arms = self._arms_of(seed)
@@ -150,14 +160,14 @@ class Transfer:
             cells["lesson", arm, lr] = self._lesson_cell(seed, cells, arm=arm, lr=lr)
         if self.sae is None or not self.hooks:
             return cells
-        for lr, hook in product(self.lrs, self.hooks):
+        for lr, hook in product(self.feature_lrs, self.hooks):
             cells |= self._dictionary_cells(seed, cells, lr=lr, hook=hook)
             cells["personas", lr, hook] = self._personas_cell(seed, cells, lr=lr, hook=hook)
             for arm in self.feature_arms:
                 key = ("features", arm, lr, hook)
                 cells[key] = self._features_cell(seed, cells, arm=arm, lr=lr, hook=hook)
             cells["causes", lr, hook] = self._causes_cell(seed, cells, lr=lr, hook=hook)
-        for lr in self.lrs:
+        for lr in self.feature_lrs:
             cells["profile", lr] = self._profile_cell(seed, cells, lr)
         return cells
 
@@ -374,7 +384,7 @@ What users try first, and what does not work, differs from it in one thing.
 """
 
 PRESETS = {
-    "quick": Transfer(),
+    "quick": Transfer(n_feature_lrs=1),
     "standard": Transfer(seeds=(0, 1, 2)),
     "paper": Transfer(seeds=tuple(range(10))),
     "real": REAL,

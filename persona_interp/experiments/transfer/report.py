@@ -1,7 +1,6 @@
 """What did a transfer run find, in words and figures?"""
 
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,9 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         )
     arm, target = provenance["arms"][0], str(tables["summary"].persona.iloc[0])
     lrs = sorted(tables["summary"].lr.unique(), reverse=True)
-    hooks = list(dict.fromkeys(tables["fidelity"].hook)) if "fidelity" in tables else []
+    # not every rate is read inside
+    inside_of = tables.get("fidelity", NONE)[["lr", "hook"]].drop_duplicates()
+    inside_of = inside_of.sort_values("lr", ascending=False, kind="stable")
     at: dict[str, Any] = {"target": target, "provenance": provenance}
     content = page.first_open(
         [_behavior(run, tables, arm=arm, lr=lr, lead=lr == lrs[0], **at)] for lr in lrs
@@ -59,7 +60,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             _features(run, tables, arm=arm, lr=lr, hook=hook, **at),
             inside(run, tables, arm=arm, lr=lr, hook=hook, **at),
         ]
-        for lr, hook in product(lrs, hooks)
+        for lr, hook in inside_of.itertuples(index=False)
     )
     content += page.first_open(
         [

@@ -165,6 +165,15 @@ def test_ids_are_stable_and_only_what_changes_is_new(toy: Transfer) -> None:
     assert changed == {"lesson", "features", "causes", "profile", *read}
 
 
+def test_the_inside_is_read_at_the_highest_rates(toy: Transfer) -> None:
+    rates = replace(toy, lrs=(1e-4, 1e-3, 3e-4))
+    every, highest = (replace(rates, n_feature_lrs=n).seed_cells(0) for n in (None, 2))
+    assert highest.items() <= every.items()
+    left_out = {key for key in every if key not in highest}
+    assert left_out == {key for key in every if key[0] != "lesson" and 1e-4 in key}
+    assert {key[0] for key in left_out} >= {"dictionary", "features", "causes", "profile"}
+
+
 @pytest.mark.parametrize(
     "world", ["john_and_sam", worlds.john_and_sam(3, sam=1.0)], ids=["name", "World"]
 )
@@ -176,7 +185,7 @@ def test_a_configuration_survives_json(toy: Transfer, world: Any) -> None:
 
 
 def test_presets_differ_in_size_only() -> None:
-    assert preset("standard") == preset("quick", seeds=(0, 1, 2))
+    assert preset("standard") == preset("quick", seeds=(0, 1, 2), n_feature_lrs=None)
     assert len(preset("paper").seeds) == 10
     assert preset("real").start == "tiny", "the model is the caller's to name"
 
