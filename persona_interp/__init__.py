@@ -18,11 +18,11 @@ and the whole tour is ten lines::
 Rooms load when they are first used, so importing this package costs next to nothing and no torch.
 """
 
-import gc
 import importlib
-import sys
 import warnings
 from typing import TYPE_CHECKING, Any
+
+from persona_interp.loading import load_module
 
 if TYPE_CHECKING:
     from persona_interp import (
@@ -90,7 +90,7 @@ for start in NOISE:
 def __getattr__(name: str) -> Any:
     """Room or fact of this name, loaded on first use (PEP 562)."""
     if name in __all__:
-        return _load(f"{__name__}.{name}")
+        return load_module(f"{__name__}.{name}")
     if name in _DOORS:
         home = importlib.import_module(f"{__name__}.experiments.{_DOORS[name]}")
         return getattr(home, name)
@@ -101,26 +101,6 @@ def __getattr__(name: str) -> Any:
 
         return version(__name__)
     raise AttributeError(f"module '{__name__}' has no '{name}'; it has {', '.join(__all__)}.")
-
-
-def _load(room: str) -> Any:
-    """Room of this name; of one that brings torch nothing is looked at for garbage, now or later.
-
-    Torch and transformers make a million objects that stay, and each look at all of them takes a
-    tenth of a second. Where torch is there before, a model may be in memory already, which must
-    stay collectable.
-    """
-    if "torch" in sys.modules:
-        return importlib.import_module(room)
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        return importlib.import_module(room)
-    finally:
-        if was_on:
-            gc.enable()
-        if "torch" in sys.modules:
-            gc.freeze()
 
 
 def __dir__() -> list[str]:

@@ -22,11 +22,11 @@ What needs torch loads when it is first used, so that a configuration may name a
 """
 
 import sys
-from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from persona_interp.arguments import door, doors
+from persona_interp.loading import load_module
 from persona_interp.models.chats import PLAIN_TEMPLATE, fold_system, folds_system, has_system
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
 from persona_interp.models.device import on_device, resolve_device
@@ -126,7 +126,7 @@ def __getattr__(name: str) -> Any:
     """Public name of a file that loads torch, from that file (PEP 562)."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    value = getattr(load_module(f"{__name__}.{_LAZY[name]}"), name)
     return door(value, __name__) if isinstance(value, FunctionType) else value
 
 

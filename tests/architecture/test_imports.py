@@ -89,6 +89,9 @@ import gc
 {first}
 from persona_interp import analysis
 assert gc.isenabled() and gc.get_freeze_count() == 0
+from persona_interp import models
+models.load
+assert gc.isenabled() and (gc.get_freeze_count() > 50_000) == {freezes}
 from persona_interp import record
 assert gc.isenabled() and (gc.get_freeze_count() > 100_000) == {freezes}
 gc.disable()
