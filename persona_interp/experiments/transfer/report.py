@@ -49,8 +49,8 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     arm, target = provenance["arms"][0], str(tables["summary"].persona.iloc[0])
     lrs = sorted(tables["summary"].lr.unique(), reverse=True)
     # not every rate is read inside
-    inside_of = tables.get("fidelity", NONE)[["lr", "hook"]].drop_duplicates()
-    inside_of = inside_of.sort_values("lr", ascending=False, kind="stable")
+    read = tables.get("fidelity", NONE).drop_duplicates(["lr", "hook"])
+    read = read.sort_values(by="lr", ascending=False, kind="stable")
     at: dict[str, Any] = {"target": target, "provenance": provenance}
     content = page.first_open(
         [_behavior(run, tables, arm=arm, lr=lr, lead=lr == lrs[0], **at)] for lr in lrs
@@ -60,7 +60,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             _features(run, tables, arm=arm, lr=lr, hook=hook, **at),
             inside(run, tables, arm=arm, lr=lr, hook=hook, **at),
         ]
-        for lr, hook in inside_of.itertuples(index=False)
+        for lr, hook in zip(read["lr"], read["hook"], strict=True)
     )
     content += page.first_open(
         [
