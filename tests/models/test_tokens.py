@@ -1,6 +1,7 @@
 """Roles, spans, BOS and end of turn, checked by hand."""
 
 import hashlib
+import sys
 from itertools import chain
 from typing import Any
 
@@ -199,7 +200,10 @@ def test_the_hash_is_that_of_lengths_and_ids_in_a_row(tokenizer: Any) -> None:
     assert hash_tokens(tokens) == hashlib.sha256(numbers.tobytes()).hexdigest()
 
 
-def test_conversations_are_encoded_as_each_alone_however_many_there_are(tokenizer: Any) -> None:
+def test_conversations_are_encoded_as_each_alone_however_many_there_are(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["persona_interp.models.tokens"], "PIECE", 100)
     words = ["john", "likes", "football"]
     rows = [text(words[i % 3]) if i % 2 else chat("what ?", words[i % 3]) for i in range(250)]
     answers = [f" {words[i % 2]} ." for i in range(250)]
