@@ -9,7 +9,7 @@ notebook makes.
 
 >>> from persona_interp.experiments import preset
 >>> len({cell.id for cell in preset("quick", "transfer").cells()})
-59
+40
 """
 
 from importlib import import_module
