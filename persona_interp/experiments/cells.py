@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
@@ -162,10 +163,10 @@ def _compute_all(
     waiting, running, errors = list(todo), dict[Future[str], Cell](), dict[Cell, str]()
     try:
         while True:
-            ready = [cell for cell in waiting if all(need.id in done for need in cell.needs)]
+            ready = (cell for cell in waiting if all(need.id in done for need in cell.needs))
             # No more are handed over than can run: the pool would queue the others, and an
             # interrupt or a broken pool would have to take them back.
-            for cell in ready[: width - len(running)]:
+            for cell in list(islice(ready, width - len(running))):
                 waiting.remove(cell)
                 bar.set_postfix_str(cell.label)
                 running[pool.submit(compute_cell, cell, store.root, wing)] = cell

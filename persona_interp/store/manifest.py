@@ -160,8 +160,12 @@ def lock(manifest: Path) -> Iterator[int]:
     check_places(manifest.parent)
     with manifest.open("r+b", buffering=0) as handle:
         take_lock(handle)
-        *lines, unfinished = handle.read().split(b"\n")
-        start = 0
+        data = handle.read()
+        before, known = _memory(manifest)[0]
+        # what was whole when it was read last, and is the same, is not looked at line by line again
+        is_whole = data.startswith(before) and not known.unreadable
+        start = len(before) if is_whole else 0
+        *lines, unfinished = data[start:].split(b"\n")
         for line in lines:
             if line.strip() and parse(line) is None:
                 handle.seek(start)
