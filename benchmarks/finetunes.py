@@ -7,11 +7,12 @@ and `compare` take. `run transfer --traits` itself keeps no weights. A killed ca
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from persona_interp import models
 from persona_interp.experiments import run
-from persona_interp.experiments.trait_transfer.config import ARMS, TraitTransfer
+from persona_interp.experiments.trait_transfer.config import ARMS, GENTLE, TraitTransfer
 from persona_interp.experiments.trait_transfer.tasks import chats, start_of
 from persona_interp.schema.words import Arm
 from persona_interp.store import Store
@@ -22,6 +23,7 @@ def main() -> None:
     """Print the folders of the base and of one finetune a trait and seed."""
     args = parse()
     experiment = TraitTransfer(traits=str(args.traits), names=tuple(args.trait), start=args.model)
+    stage = replace(experiment.lesson, steps=args.steps)
     start = start_of({"start": experiment.start, "chat_template": experiment.chat_template})
     print(start.path, flush=True)
     cells = experiment.base_cells()
@@ -34,7 +36,7 @@ def main() -> None:
         for seed in range(args.seeds):
             out = args.out / f"{name}_{seed}"
             taught = models.train(
-                start, lesson, stage=experiment.lesson, seed=seed, out=out, name=f"{name} {seed}"
+                start, lesson, stage=stage, seed=seed, out=out, name=f"{name} {seed}"
             )
             print(taught.last.path, flush=True)
 
@@ -48,6 +50,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--traits", type=Path, required=True, help="folder of trait files")
     parser.add_argument("--trait", action="append", required=True, help="name; repeat")
     parser.add_argument("--seeds", type=int, default=1, help="finetunes of each trait")
+    parser.add_argument("--steps", type=int, default=GENTLE.steps, help="of each finetune")
     parser.add_argument("--out", type=Path, required=True, help="folder of answers and finetunes")
     return parser.parse_args()
 

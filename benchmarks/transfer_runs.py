@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from persona_interp.errors import WorldError
-from persona_interp.experiments.transfer.config import ARMS
+from persona_interp.experiments.transfer.arms import ARMS
 from persona_interp.schema.words import Arm
 from trial import Trial
 

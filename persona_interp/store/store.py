@@ -384,7 +384,8 @@ class Store:
 
     def _refuse_older(self) -> None:
         """Tasks were named by their module once; such cells could be neither found nor computed."""
-        if any(":" in entry["task"] for entry in self.manifest().values()):
+        first = next(iter(self.manifest().values()), None)  # later ones were added to it
+        if first is not None and ":" in first["task"]:
             raise StoreError(
                 f"{self.root} was made before tasks had names of their own and is not read any "
                 "more; nothing in it was changed. Choose a new --out."

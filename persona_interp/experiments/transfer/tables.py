@@ -13,14 +13,8 @@ from scipy.special import logit
 
 from persona_interp import analysis, worlds
 from persona_interp.experiments.browser import beside_controls
-from persona_interp.experiments.transfer.config import (
-    ARMS,
-    Cells,
-    Key,
-    Transfer,
-    lesson_of,
-    variant_of,
-)
+from persona_interp.experiments.transfer.arms import ARMS, lesson_of, variant_of
+from persona_interp.experiments.transfer.config import Cells, Key, Transfer
 from persona_interp.experiments.transfer.inside.tables import READERS as INSIDE_READERS
 from persona_interp.experiments.transfer.inside.tables import distance_of
 from persona_interp.store import Store

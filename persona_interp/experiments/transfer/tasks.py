@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from persona_interp import analysis, dictionaries, models, record, worlds
-from persona_interp.experiments.transfer.config import lesson_of, variant_of
+from persona_interp.experiments.transfer.arms import lesson_of, variant_of
 from persona_interp.tables import read_table, write_dataset, write_table
 from persona_interp.worlds import World
 

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from persona_interp import schema, worlds
-from persona_interp.errors import StoreError, WorldError
+from persona_interp.errors import SchemaError, StoreError, WorldError
 from persona_interp.experiments import from_dict, preset, run, summarize, to_dict
-from persona_interp.experiments.transfer.config import ARMS, Transfer, lesson_of, variant_of
+from persona_interp.experiments.transfer.arms import ARMS, lesson_of, variant_of
+from persona_interp.experiments.transfer.config import Transfer
 from persona_interp.experiments.transfer.tables import over_seeds
 from persona_interp.schema.words import Arm, FileStatus
 from persona_interp.store import Store
@@ -172,6 +173,11 @@ def test_the_inside_is_read_at_the_highest_rates(toy: Transfer) -> None:
     left_out = {key for key in every if key not in highest}
     assert left_out == {key for key in every if key[0] != "lesson" and 1e-4 in key}
     assert {key[0] for key in left_out} >= {"dictionary", "features", "causes", "profile"}
+
+
+def test_a_run_that_reads_the_inside_at_no_rate_is_refused(toy: Transfer) -> None:
+    with pytest.raises(SchemaError, match="n_feature_lrs= is a whole number of at least 1; got 0"):
+        replace(toy, n_feature_lrs=0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import analysis
-from persona_interp.experiments.transfer.config import ARMS, CLAIM, Cells, Key, Transfer
+from persona_interp.experiments.transfer.arms import ARMS, CLAIM
+from persona_interp.experiments.transfer.config import Cells, Key, Transfer
 from persona_interp.experiments.transfer.inside.config import (
     ADDED_PATCH,
     BRINGS,
