@@ -91,9 +91,9 @@ def measure(experiment: Any, store: Any, seed: int) -> tuple[float, ...]:
         float(np.median(slack)) if slack else math.nan,
         costs[NO_PILOT],
         explained(people),
-        float(held.mean()),
-        float((people["hi"] - people["lo"]).mean()),
-        float(below.mean()),
+        float(np.mean(held)),
+        float(np.mean(people["hi"] - people["lo"])),
+        float(np.mean(below)),
         *gains[0],
         *gains[1],
     )
@@ -151,7 +151,7 @@ def personas(world: Any, rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for lesson, own in rows.groupby("lesson", sort=False):
         known = own.set_index("trait")[numbers]
-        topics = {trait.partition("=")[0] for trait in known.index}
+        topics = {str(trait).partition("=")[0] for trait in known.index}
         for persona in world.personas:
             held = [known.loc[[f"{topic}={v}" for v in persona.values(topic)]] for topic in topics]
             means = np.mean([values.to_numpy(np.float64).mean(axis=0) for values in held], axis=0)

@@ -58,7 +58,7 @@ def fit(
     predictors: pd.DataFrame, actual: pd.DataFrame, names: tuple[str, ...], *, about: dict
 ) -> Stack:
     """Stack of all lessons, with what it is worth on traits that it was not fitted to."""
-    n = predictors[TAUGHT].nunique()
+    n = len(set(predictors[TAUGHT]))
     # n traits promise n of n + 1, and those that are left once one is left out n - 1 of n
     one = forecast(predictors, actual, names, left_out=TAUGHT, levels=False, guarantee=(n - 1) / n)
     two = without_both(predictors, actual, names)
@@ -90,7 +90,7 @@ def without_both(
         )
         stack = analysis.fit_stack(told, real, names=names, guarantee=n / (n + 1), **LINE)
         own = (predictors[TAUGHT] == pair[0]) & (predictors["trait"] == labels[1])
-        parts.append(stack.predict(predictors[own], steps=GENTLE.steps, by=(TAUGHT, SEED)))
+        parts.append(stack.predict(predictors.loc[own], steps=GENTLE.steps, by=(TAUGHT, SEED)))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -159,19 +159,13 @@ def _blocks(
         blocks.append(page.paragraph(PERSONA_READING))
         ends = personas.loc[personas["step"] == personas["step"].max()]
         ends = ends.sort_values("estimate", ascending=False)
-        blocks.append(page.table(ends, source="tables/personas.csv", rows=len(ends)))
-    blocks.append(page.heading("Along the lesson"))
-    drawn = [*last["trait"].head(CURVES), *last["trait"].tail(CURVES)]
-    curves = table.loc[table["trait"].isin(drawn)]
-    figure = plots.trajectory(
-        curves, line="trait", label="expected shift", unit=Unit.BITS, start=0.0
-    )
-    caption = f"The {CURVES} traits expected to rise most and to fall most."
-    blocks.append(
-        page.saved_figure(
-            out, "curves", figure, table=curves, caption=caption, provenance=provenance
+        caption = (
+            f"After step {table['step'].max()}, the largest expected rise first ({Unit.BITS})."
         )
-    )
+        source = "tables/personas.csv"
+        blocks.append(page.table(ends, caption=caption, source=source, rows=len(ends)))
+    if not is_published:  # of which nothing is known before the last step
+        blocks += _curves(out, table, last, provenance=provenance)
     if rows is not None:
         blocks.append(page.heading("Rows that pull the traits expected to rise most"))
         blocks.append(page.paragraph(ATTRIBUTION))
@@ -181,6 +175,22 @@ def _blocks(
     caption = "In steps of this lesson, counted in tokens; a forward pass alone counts a third."
     blocks.append(page.table(tables["costs"], caption=caption, source="tables/costs.csv"))
     return blocks
+
+
+def _curves(
+    out: Path, table: pd.DataFrame, last: pd.DataFrame, *, provenance: Mapping[str, Any]
+) -> list[Block]:
+    """Traits that are expected to move most, step by step."""
+    drawn = [*last["trait"].head(CURVES), *last["trait"].tail(CURVES)]
+    curves = table.loc[table["trait"].isin(drawn)]
+    figure = plots.trajectory(
+        curves, line="trait", label="expected shift", unit=Unit.BITS, start=0.0
+    )
+    caption = f"The {CURVES} traits expected to rise most and to fall most."
+    drawing = page.saved_figure(
+        out, "curves", figure, table=curves, caption=caption, provenance=provenance
+    )
+    return [page.heading("Along the lesson"), drawing]
 
 
 def _about(table: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, record
@@ -81,7 +82,7 @@ def ask(
         said = record.answers(checkpoint, prompts, seed=seed, cache=False, **DRAW, **reading)
         probes = record.trait_probes(said)
         behavior = record.behavior(checkpoint, probes, **reading)
-        behavior.attrs[N_TOKENS] += sum(tokens.lengths) + int(said["n_tokens"].sum())
+        behavior.attrs[N_TOKENS] += sum(tokens.lengths) + int(np.sum(said["n_tokens"]))
         write_table(probes, folder / PROBES)
         write_table(behavior, folder / BEHAVIOR)
 
