@@ -43,7 +43,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     f"{NO_PILOT}: cost, dearest lesson": {"unit": "steps", "at_most": 5.0},
     f"{NO_PILOT}: R2 of personas": SHARE | {"at_least": 0.95},
     f"{NO_PILOT}: personas in their interval": SHARE | {"at_least": 0.95},
-    f"{NO_PILOT}: width of a persona's interval": {"unit": "bits", "reported": True},
+    f"{NO_PILOT}: width of a persona's interval": dict(unit="bits", reported=True),
     f"{NO_PILOT}: lessons in which all personas are below their bound": SHARE | {"at_least": 0.95},
     "pilot of one step: R2": dict(SHARE, reported=True),
     "pilot of one step: R2 above that of the micro pilot alone": SHARE | {"above": 0.0},
