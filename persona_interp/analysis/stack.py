@@ -178,6 +178,8 @@ class Stack:
             raise SchemaError(
                 f"{path} holds no stack as Stack.to_json writes it: {cause!r}. Write it anew."
             ) from cause
+        if not 0 < level < 1:
+            raise SchemaError(f"{path}: level is a fraction between 0 and 1; got {level}.")
         fractions = [line.fraction for line in lines]
         if not lines or fractions != sorted(set(fractions)) or fractions[0] <= 0:
             raise SchemaError(

@@ -28,7 +28,9 @@ def forecast(
     ] = None,
     taught: Annotated[
         list[str] | None,
-        typer.Option(help="Trait that the lesson teaches, topic=value; repeat for several."),
+        typer.Option(
+            help="What the lesson teaches: topic=value; repeat for several. Of --traits one name."
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Optimizer steps of the lesson: 40; of traits 20.", min=1)

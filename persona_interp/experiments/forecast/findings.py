@@ -66,7 +66,8 @@ def limits(forecast: pd.DataFrame) -> list[str]:
     stack, about = forecast.attrs["stack"], forecast.attrs["about"]
     n = len(stack["bases"])
     r2 = str(ForecastScore.R_SQUARED)
-    one, both = stack["left_out"][r2], stack["both_left_out"][r2]
+    unknown = stack["both_left_out"]
+    one, both = stack["left_out"][r2], unknown[r2]
     lines = [
         f"Fitted to {stack['n_lessons']} lessons in {n} traits ({', '.join(stack['bases'])}) on "
         f"one model, {stack['model']}: {n} traits cannot promise 95 %, so intervals and bounds "
@@ -75,6 +76,9 @@ def limits(forecast: pd.DataFrame) -> list[str]:
         f"{_range(both)} of the variance; {_range(one)} where it knew the shifted one. The mean of "
         f"what other lessons did explained {_range(stack['mean_of_others'])}: nothing shows that "
         "this forecast is better.",
+        f"Where it knew neither, {n - 2} traits promised {n - 2} of {n - 1}: "
+        f"{_range(unknown[str(ForecastScore.COVERED)])} of shifts were within their intervals, and "
+        f"no trait above its bound in {_range(unknown[str(ForecastScore.BOUNDED)])} of lessons.",
     ]
     if known := [name for name in about["traits"] if name in stack["bases"]]:
         lines.append(

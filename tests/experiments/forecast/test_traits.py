@@ -136,7 +136,8 @@ def test_the_base_is_asked_once(base: Checkpoint, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("planted")
 def test_a_report_says_how_little_is_known(base: Checkpoint, tmp_path: Path) -> None:
     table = pi.forecast(base, LESSON, traits=TRAITS, taught="sporty")
-    fitted, worth, unread = limits(table)
+    fitted, worth, held, unread = limits(table)
+    assert "4 traits promised 4 of 5" in held
     assert "SmolLM2" in fitted and "6 of 7 (85.7 %)" in fitted
     r2 = table.attrs["stack"]["both_left_out"][str(ForecastScore.R_SQUARED)]
     assert f"{r2[0]:.2f} [{r2[1]:.2f}, {r2[2]:.2f}]" in worth and "mean of what other" in worth
