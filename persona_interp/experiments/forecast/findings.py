@@ -120,7 +120,7 @@ def persona_sentence(personas: pd.DataFrame) -> str:
         line = f"The persona expected to rise most is {_said(up, 'up', sep=', ')}"
         line += f", at most {up['bound']:.2f}, {held}"
     if down["hi"] < 0:
-        line += f"; to fall most, {_said(down, 'down', sep=', ')}"
+        line += f"; to fall most is {_said(down, 'down', sep=', ')}"
     return f"{line}."
 
 

@@ -49,7 +49,7 @@ def test_the_page_says_who_is_expected_to_rise(tmp_path: Path) -> None:
     page = write_forecast(told(), tmp_path / "run", personas=people())
     text = page.read_text()
     said = "expected to rise most is john, up 0.80 bits [0.50, 1.10], at most 1.50"
-    assert text.index(said) < text.index("<table") and "to fall most, sam, down 0.40 bits" in text
+    assert text.index(said) < text.index("<table") and "to fall most is sam, down 0.40 bits" in text
     pd.testing.assert_frame_equal(read_table(tmp_path / "run/personas.parquet"), people())
     assert "Every persona" in text and "9.9" not in text
     again = write_forecast(told(), tmp_path / "run").read_text()
