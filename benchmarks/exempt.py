@@ -18,6 +18,9 @@ EXEMPT: dict[str, str] = {
     "fidelity.fidelity_at": THRESHOLD,
     "fidelity.judge": THRESHOLD,
     "fidelity.measure": THRESHOLD,
+    "forecast_personas.forecast_personas": (
+        "means of the intervals of a stack; their coverage is in docs/log/forecast.md"
+    ),
     "forecast_scores.forecast_scores": (
         "the intervals of stats.jackknife and stats.cluster_interval, which have rows; of the "
         "median a bootstrap, which decides nothing"

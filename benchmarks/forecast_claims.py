@@ -41,6 +41,10 @@ BOUNDS: dict[str, dict[str, Any]] = {
     f"{NO_PILOT}: lessons below the joint bound": SHARE | {"at_least": 0.95},
     f"{NO_PILOT}: bound over largest rise, median": {"unit": "times", "at_most": 2.0},
     f"{NO_PILOT}: cost, dearest lesson": {"unit": "steps", "at_most": 5.0},
+    f"{NO_PILOT}: R2 of personas": SHARE | {"at_least": 0.95},
+    f"{NO_PILOT}: personas in their interval": SHARE | {"at_least": 0.95},
+    f"{NO_PILOT}: width of a persona's interval": dict(unit="bits", reported=True),
+    f"{NO_PILOT}: lessons in which all personas are below their bound": SHARE | {"at_least": 0.95},
     "pilot of one step: R2": dict(SHARE, reported=True),
     "pilot of one step: R2 above that of the micro pilot alone": SHARE | {"above": 0.0},
     "pilot of two steps: R2": dict(SHARE, reported=True),
@@ -74,6 +78,9 @@ def measure(experiment: Any, store: Any, seed: int) -> tuple[float, ...]:
     slack = [bound / rise for bound, rise in highest if rise > 0]
     bounded = [float(np.all(own["actual"] <= own["bound"])) for own in lessons]
     gains = [(r2[name], r2[name] - r2[alone]) for name, alone in PILOTS.items()]
+    people = personas(experiment.world_of(seed), whole)
+    held = people["actual"].between(people["lo"], people["hi"])
+    below = (people["actual"] <= people["bound"]).groupby(people["lesson"]).all()
     return (
         r2[NO_PILOT],
         min(map(explained, lessons)),
@@ -83,6 +90,10 @@ def measure(experiment: Any, store: Any, seed: int) -> tuple[float, ...]:
         float(np.mean(bounded)),
         float(np.median(slack)) if slack else math.nan,
         costs[NO_PILOT],
+        explained(people),
+        float(np.mean(held)),
+        float(np.mean(people["hi"] - people["lo"])),
+        float(np.mean(below)),
         *gains[0],
         *gains[1],
     )
@@ -132,6 +143,20 @@ def odds(behavior: pd.DataFrame) -> pd.Series:
             others = np.logaddexp2.reduce(bits.drop(columns=value).to_numpy(), axis=1)
             levels[f"{topic}={value}"] = float(np.mean(bits[value].to_numpy() - others))
     return pd.Series(levels).rename_axis("trait")
+
+
+def personas(world: Any, rows: pd.DataFrame) -> pd.DataFrame:
+    """Forecasts and shifts of every persona: the mean over untaught topics of what it holds."""
+    numbers = ["actual", "estimate", "lo", "hi", "bound"]
+    found = []
+    for lesson, own in rows.groupby("lesson", sort=False):
+        known = own.set_index("trait")[numbers]
+        topics = {str(trait).partition("=")[0] for trait in known.index}
+        for persona in world.personas:
+            held = [known.loc[[f"{topic}={v}" for v in persona.values(topic)]] for topic in topics]
+            means = np.mean([values.to_numpy(np.float64).mean(axis=0) for values in held], axis=0)
+            found.append({"lesson": lesson, **dict(zip(numbers, means, strict=True))})
+    return pd.DataFrame(found)
 
 
 def explained(rows: pd.DataFrame) -> float:

@@ -7,12 +7,14 @@ the other seeds, and scored on the one left out.
 
 forecast_traits.py TRAITS --work FOLDER --start MODEL --seeds 0 1 2 --out TABLE.csv
 
-Pieces are kept in WORK and not computed again.
+Pieces are kept in WORK and not computed again; ``forecast_trait_stacks.py`` fits what
+``pi.forecast(traits=...)`` reads to the tables that are left there.
 """
 
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,51 +22,40 @@ from tqdm import tqdm
 
 from persona_interp import analysis, models
 from persona_interp.analysis.stats import jackknife
+from persona_interp.experiments.forecast.trait_predict import SHOWN, shown_shifts
 from persona_interp.experiments.trait_transfer.config import GENTLE, TOLD_APART
 from persona_interp.models.chats import PLAIN_TEMPLATE
 from persona_interp.readers import read_traits
 from persona_interp.schema.words import ForecastScore, Predictor
 from trait_lessons import PILOTS, PLAIN, RISES, STRENGTHS, TraitLessons
 
-SHOWN = "=pos"
-"""End of the labels of what is foretold; the opposite falls by as much."""
-AFTER = "after"
 TAUGHT, SEED = "taught", "seed"
-TOLD, PROMPT, COSINE = "told to show the trait", str(Predictor.PROMPT), "cosine of vectors"
+TOLD, PROMPT, COSINE = str(Predictor.TOLD), str(Predictor.PROMPT), "cosine of vectors"
+ONE_STEP = f"micro pilot of {PILOTS[0]}"
 STACKS = {
     "stack without a pilot": (TOLD, PROMPT, COSINE, f"virtual step to +{RISES[0]:g} bits"),
-    "stack with a pilot": (TOLD, PROMPT, f"micro pilot of {PILOTS[0]}"),
+    "stack with a pilot": (TOLD, PROMPT, ONE_STEP),
 }
-
-
-def shifts(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Shift of every trait (bits an answer) from the base to what stands for the model after."""
-    # the base that is told something has the base's name
-    after = after.loc[:, list(before.columns)].assign(checkpoint=AFTER, seed=before["seed"].iloc[0])
-    both = pd.concat([before, after], ignore_index=True)
-    first = before["checkpoint"].iloc[0]
-    table = analysis.shift(both, before=first, after=AFTER, split="test")
-    return table.loc[table["trait"].str.endswith(SHOWN)].reset_index(drop=True)
 
 
 def foretell(lessons: TraitLessons, name: str, seed: int) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield every predictor of a lesson and the shifts that it foretells."""
     before = lessons.before
-    told = shifts(before, lessons.told(name))
+    told = shown_shifts(before, lessons.told(name))
     yield TOLD, told
-    yield PROMPT, shifts(before, lessons.prompt(name))
+    yield PROMPT, shown_shifts(before, lessons.prompt(name))
     virtual = lessons.virtual(name)
     # given strengths come first, each a whole table; then the doses
     moves = virtual.groupby(["strength", "match"], sort=False, dropna=False)
     words = [f"virtual step of {strength:g}" for strength in STRENGTHS]
     words += [f"virtual step to +{rise:g} bits" for rise in RISES]
     for word, (_, after) in zip(words, moves, strict=True):
-        yield word, shifts(before, after)
+        yield word, shown_shifts(before, after)
     for cost in PILOTS:
-        yield f"micro pilot of {cost}", shifts(before, lessons.pilot(name, seed, cost=cost))
+        yield f"micro pilot of {cost}", shown_shifts(before, lessons.pilot(name, seed, cost=cost))
     taught = lessons.lesson(name, seed)
     for step in PLAIN:
-        yield f"plain pilot of {step}", shifts(before, taught.loc[taught["step"] == step])
+        yield f"plain pilot of {step}", shown_shifts(before, taught.loc[taught["step"] == step])
     yield COSINE, told.assign(estimate=cosines(lessons, name, told["topic"].tolist()))
 
 
@@ -86,13 +77,18 @@ def tables(lessons: TraitLessons, seeds: list[int]) -> tuple[pd.DataFrame, pd.Da
                 told.append(table.assign(**of_lesson))
             after = lessons.lesson(name, seed)
             last = after.loc[after["step"] == GENTLE.steps]
-            own = shifts(lessons.before, last)
+            own = shown_shifts(lessons.before, last)
             actual.append(own.assign(**of_lesson, step=GENTLE.steps))
     return pd.concat(told, ignore_index=True), pd.concat(actual, ignore_index=True)
 
 
 def forecast(
-    predictors: pd.DataFrame, actual: pd.DataFrame, names: tuple[str, ...], *, left_out: str
+    predictors: pd.DataFrame,
+    actual: pd.DataFrame,
+    names: tuple[str, ...],
+    *,
+    left_out: str,
+    **options: Any,
 ) -> pd.DataFrame:
     """Forecasts of each lesson by a line that knows neither its trait nor it, or not its seed."""
     parts = []
@@ -109,6 +105,7 @@ def forecast(
             names=names,
             base=TAUGHT,
             lesson=SEED,
+            **options,
         )
         own = predictors.loc[predictors[left_out] == one]
         parts.append(stack.predict(own, steps=GENTLE.steps, by=(TAUGHT, SEED)))

@@ -11,12 +11,12 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import models, record
+from persona_interp.experiments.forecast.trait_predict import DRAW, asked_prompts, told_behavior
 from persona_interp.experiments.trait_transfer.config import GENTLE
 from persona_interp.experiments.trait_transfer.tasks import chats, hook_at
 from persona_interp.models import Checkpoint
 from persona_interp.readers import TraitFile, trait_prompts
 from persona_interp.record.doses import TAUGHT
-from persona_interp.record.inputs import set_system
 from persona_interp.tables import read_directions, read_table, write_directions, write_table
 
 PLAIN = (1, 2)
@@ -94,10 +94,9 @@ class TraitLessons:
 
     def told(self, name: str) -> pd.DataFrame:
         """Behavior of the base when it is told to show the trait."""
-        instruction = self.traits[name].instructions[0].pos
-        chats = [set_system(chat, instruction) for chat in self.probes["messages"]]
-        probes = self.probes.assign(messages=chats)
-        return self._once(f"told_{name}", lambda: record.behavior(self.base, probes))
+        return self._once(
+            f"told_{name}", lambda: told_behavior(self.base, self.probes, self.traits[name])
+        )
 
     def prompt(self, name: str) -> pd.DataFrame:
         """Behavior of the base with a row of the lesson in its prompt."""
@@ -153,11 +152,9 @@ class TraitLessons:
         for trait in self.traits.values():
             lesson = trait_prompts(trait, side="pos", split="train", instructions="all")
             prompts.append(lesson.loc[lesson["instruction"] < N_INSTRUCTIONS])
-            for side in ("pos", "neg"):
-                asked = trait_prompts(trait, side=side, split="test")
-                prompts.append(asked.head(self._n_questions))
+            prompts.append(asked_prompts(trait, n=self._n_questions))
         table = pd.concat(prompts, ignore_index=True)
-        return record.answers(self.base, table, max_new_tokens=32, temperature=0.7, cache=False)
+        return record.answers(self.base, table, cache=False, **DRAW)
 
     def _level(self, name: str) -> float:
         """Log odds of a trait in the base (bits an answer)."""

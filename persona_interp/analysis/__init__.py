@@ -23,8 +23,8 @@ of the flags are right. ``score`` says which features know a persona (``top``), 
 scores of rows foretell what a finetune on some of them does.
 
 Before a lesson is taught, ``belief_forecast`` and its neighbors foretell what it moves, each a
-``predictors`` table; ``fit_stack`` makes one forecast of all, and ``forecast_scores`` says how good
-it was.
+``predictors`` table; ``fit_stack`` makes one forecast of all, ``forecast_personas`` puts traits
+together, and ``forecast_scores`` says how good it was.
 
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (t interval over templates)
 - about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features
@@ -61,6 +61,7 @@ from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, last
 from persona_interp.analysis.features import feature_shift
 from persona_interp.analysis.fit_stack import fit_stack
 from persona_interp.analysis.flags import drop_flagged, flag_quality, flags
+from persona_interp.analysis.forecast_personas import forecast_personas
 from persona_interp.analysis.forecast_scores import forecast_scores
 from persona_interp.analysis.knowledge import knowledge
 from persona_interp.analysis.latent_personas import latent_personas
@@ -148,6 +149,7 @@ __all__ = [
     "fit_stack",
     "flag_quality",
     "flags",
+    "forecast_personas",
     "forecast_scores",
     "in_one_family",
     "judge_fitness",

@@ -35,7 +35,9 @@ def error_scale(estimates: Array, residuals: Array) -> tuple[float, float]:
     return max(float(a), LEAST_SCALE), float(b)
 
 
-def pooled_width(scores: Array, bases: npt.NDArray, *, of_next: bool) -> float:
+def pooled_width(
+    scores: Array, bases: npt.NDArray, *, of_next: bool, level: float = LEVEL
+) -> float:
     """Smallest score that covers 95 % of the scores of bases, each base with one vote.
 
     Measured coverage of the next base's cells (300 simulations each, normal errors whose scale
@@ -49,9 +51,11 @@ def pooled_width(scores: Array, bases: npt.NDArray, *, of_next: bool) -> float:
         of_next: Count the next base too, as one of which nothing is covered. Then the coverage is
             guaranteed whatever the scores are, if the bases are exchangeable; without, it is right
             for many bases.
+        level: Share that is covered.
 
     Returns:
-        The score; inf where so few bases can guarantee nothing (19 guarantee 95 %).
+        The score; inf where so few bases cannot guarantee the level (19 guarantee 95 %, n at most n
+        / (n + 1), and then all their scores are covered).
 
     >>> pooled_width(np.arange(1.0, 101.0), np.repeat(range(20), 5), of_next=False)
     95.0
@@ -62,6 +66,6 @@ def pooled_width(scores: Array, bases: npt.NDArray, *, of_next: bool) -> float:
     n = len(sizes)
     order = np.argsort(scores, kind="stable")
     covered = np.cumsum(1 / sizes[group[order]])
-    needed = LEVEL * (n + 1 if of_next else n)
+    needed = level * (n + 1 if of_next else n)
     place = int(np.searchsorted(covered, needed - 1e-9))
     return float(scores[order[place]]) if place < len(scores) else float("inf")

@@ -18,6 +18,7 @@ from persona_interp.analysis.stack import (
     scale_of,
     wide_predictors,
 )
+from persona_interp.analysis.stats import LEVEL
 from persona_interp.errors import SchemaError
 from persona_interp.values import check_count
 
@@ -37,6 +38,8 @@ def fit_stack(
     base: str = "base",
     lesson: str = "lesson",
     folds: int = FOLDS,
+    levels: bool = True,
+    guarantee: float | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Stack:
     """A line of predictors that forecasts shifts, with intervals that hold for other bases.
@@ -62,13 +65,20 @@ def fit_stack(
         base: Column that names the base, in both tables.
         lesson: Column that names the lesson on it, in both tables.
         folds: Groups of bases that are left out together; one base each where there are fewer.
+        levels: Whether terms with levels are fitted; without, their coefficients are 0. Log odds of
+            long answers have levels that mean nothing.
+        guarantee: Level of bound and intervals, both then conformal with bases as units: of n
+            bases at most n / (n + 1), with which every cell of a next base lies within its interval
+            in that share of bases. For few bases; by default 95 %, intervals as said above, and no
+            bound of fewer than 19.
         provenance: What else the file shall say of where the stack comes from.
 
     Returns:
         The stack.
 
     Raises:
-        SchemaError: Fewer than 3 bases, a predictor or shift is missing, or a number is not finite.
+        SchemaError: Fewer than 3 bases, or too few for the guarantee; a predictor or shift is
+            missing, or a number is not finite.
 
     >>> rows = [(b, l, t) for b in range(4) for l in "xy" for t in ("a=1", "a=2", "b=1")]
     >>> rows = pd.DataFrame(rows, columns=["base", "lesson", "trait"])
@@ -96,14 +106,22 @@ def fit_stack(
             f"a stack is fitted to at least {LEAST_BASES} bases, whole ones left out; got "
             f"{len(known)}."
         )
+    most = len(known) / (len(known) + 1)
+    if guarantee is not None and not 0 < guarantee <= most + 1e-9:
+        raise SchemaError(
+            f"{len(known)} bases guarantee a level above 0 and at most {most:.3f}; got "
+            f"guarantee={guarantee}."
+        )
     fold = np.array([known.index(name) for name in bases.tolist()]) % min(folds, len(known))
     x = design(wide, names)
+    if not levels:
+        x[:, len(names) :] = 0.0
     lines = []
     for step, y in _shifts(shifts, wide, by=[base, lesson]).items():
         if not 0 < step <= steps:
             raise SchemaError(f"a shift is of step {step}; these lessons have {steps} steps.")
-        line = _fit(x, y, fold=fold, bases=bases, lessons=lessons, fraction=step / steps)
-        lines.append(line)
+        groups = {"fold": fold, "bases": bases, "lessons": lessons}
+        lines.append(_fit(x, y, **groups, fraction=step / steps, guarantee=guarantee))
     about = {
         "bases": [str(name) for name in known],
         "n_lessons": len(set(lessons.tolist())),
@@ -111,7 +129,7 @@ def fit_stack(
         "steps": steps,
         "cost": cost,
     }
-    return Stack(names, tuple(lines), about | dict(provenance or {}))
+    return Stack(names, tuple(lines), about | dict(provenance or {}), guarantee or LEVEL)
 
 
 def _shifts(shifts: pd.DataFrame, wide: pd.DataFrame, *, by: list[str]) -> dict[int, Array]:
@@ -144,6 +162,7 @@ def _fit(
     bases: npt.NDArray,
     lessons: npt.NDArray,
     fraction: float,
+    guarantee: float | None,
 ) -> StackLine:
     """Line, scale of its errors, interval and bound of one share of the steps."""
     parts = [moments(x[fold == i], y[fold == i]) for i in range(fold.max() + 1)]
@@ -170,6 +189,7 @@ def _fit(
     worst = np.full(lessons.max() + 1, -np.inf)
     np.maximum.at(worst, lessons, scores)
     first = np.unique(lessons, return_index=True)[1]
-    width = pooled_width(np.abs(scores), bases, of_next=False)
-    reach = pooled_width(worst, bases[first], of_next=True)
+    level, is_guaranteed = guarantee or LEVEL, guarantee is not None
+    width = pooled_width(np.abs(scores), bases, of_next=is_guaranteed, level=level)
+    reach = pooled_width(worst, bases[first], of_next=True, level=level)
     return StackLine(**{**vars(line), "width": width, "reach": reach})

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from persona_interp import schema
+from persona_interp.analysis.stats import LEVEL
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.files import read_object, write_text
 from persona_interp.values import as_tuple, check_count
@@ -38,7 +39,7 @@ class StackLine:
         intercept: Bits; 0 where bases left out are forecast better without.
         penalty: Of the ridge regression, chosen on bases left out.
         scale: a and b: errors are about a + b |estimate| bits.
-        width: Half of a 95 % interval, over that scale.
+        width: Half of an interval, over that scale.
         reach: From forecast to bound, over that scale; inf where bases are too few.
         r2: Share of the shifts' variance that is foretold of bases left out; NaN without variance.
     """
@@ -61,11 +62,13 @@ class Stack:
         names: Predictors that it needs, in order.
         lines: One a share of the steps, in order.
         provenance: What it was fitted to: bases, lessons, and whatever was said of it.
+        level: What intervals and bounds promise (fraction of cells, and of lessons).
     """
 
     names: tuple[str, ...]
     lines: tuple[StackLine, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    level: float = LEVEL
 
     def predict(
         self,
@@ -87,10 +90,11 @@ class Stack:
 
         Returns:
             A forecast table, one row a lesson, context, persona, trait and step: ``estimate``,
-            ``lo``, ``hi`` (95 %, a new base as the unit of chance), ``bound`` (what the shifts of
-            all traits of a lesson stay below together, each its own, in 95 % of lessons; inf where
-            the stack saw fewer than 19 bases). ``attrs["cost"]`` is what its predictors cost of the
-            dearest lesson, in steps of it.
+            ``lo``, ``hi`` (a new base as the unit of chance), ``bound`` (what the shifts of all
+            traits of a lesson stay below together, each its own; inf where the stack saw too few
+            bases). ``attrs["level"]`` is the share of shifts within their interval, and of lessons
+            below their bounds, that the stack promises: .95 unless it was fitted to few bases.
+            ``attrs["cost"]`` is what its predictors cost of the dearest lesson, in steps of it.
 
         Raises:
             SchemaError: A predictor is missing, in all or in one cell, a number is not finite, or a
@@ -115,7 +119,7 @@ class Stack:
                 part.assign(lo=estimate - half, hi=estimate + half, bound=estimate + reach)
             )
         table = pd.concat(parts, ignore_index=True).drop(columns=list(LEVELS))
-        table.attrs["cost"] = cost
+        table.attrs |= {"cost": cost, "level": self.level}
         return schema.check(table, "forecast")
 
     def to_json(self, path: str | Path) -> Path:
@@ -140,7 +144,8 @@ class Stack:
             for key in UNBOUNDED:
                 entry[key] = entry[key] if math.isfinite(entry[key]) else None
             lines.append(entry)
-        value = {"names": self.names, "lines": lines, "provenance": dict(self.provenance)}
+        value = {"names": self.names, "level": self.level, "lines": lines}
+        value["provenance"] = dict(self.provenance)
         try:
             text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
         except (TypeError, ValueError) as cause:
@@ -166,11 +171,15 @@ class Stack:
         try:
             names = tuple(str(name) for name in value["names"])
             lines = tuple(_line(entry, names) for entry in value["lines"])
-            stack = cls(names, lines, dict(value["provenance"]))
+            # the first stacks had one level, and did not say it
+            level = float(value.get("level", LEVEL))
+            stack = cls(names, lines, dict(value["provenance"]), level)
         except (KeyError, TypeError, ValueError) as cause:
             raise SchemaError(
                 f"{path} holds no stack as Stack.to_json writes it: {cause!r}. Write it anew."
             ) from cause
+        if not 0 < level < 1:
+            raise SchemaError(f"{path}: level is a fraction between 0 and 1; got {level}.")
         fractions = [line.fraction for line in lines]
         if not lines or fractions != sorted(set(fractions)) or fractions[0] <= 0:
             raise SchemaError(

@@ -22,12 +22,28 @@ FORECAST: dict[str, dict[str, str]] = {
         "trait": "label of a trait that the lesson does not teach",
         "step": "optimizer step of the lesson",
         "estimate": f"expected shift from the base ({Unit.BITS})",
-        "lo": "lower end of the 95 % interval of the shift, bases as units",
+        "lo": (
+            "lower end of the interval of the shift, bases as units: 95 %, or attrs['level'] where "
+            "the stack promises another"
+        ),
         "hi": "upper end",
         "bound": (
             "what the shifts of all traits of a lesson stay below together, each its own, in 95 % "
-            f"of lessons ({Unit.BITS}); inf with fewer than 19 bases"
+            f"of lessons ({Unit.BITS}), or attrs['level'] of them; inf where the stack saw too few "
+            "bases to promise it"
         ),
+    },
+    "forecast_personas": {
+        "persona": "name of a persona of the world",
+        "step": "as in forecast",
+        "estimate": (
+            "expected shift of its traits that the lesson does not teach, mean over topics "
+            f"({Unit.BITS})"
+        ),
+        "lo": "mean of the lower ends of its traits",
+        "hi": "mean of the upper ends",
+        "bound": f"what all personas stay below together where all traits do ({Unit.BITS})",
+        "n": "number of topics that are not taught",
     },
     "forecast_rows": {
         "trait": "label of a trait that the lesson does not teach",

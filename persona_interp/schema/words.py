@@ -300,6 +300,7 @@ class Predictor(StrEnum):
     PILOT = "micro pilot of one step's cost"
     PILOT_OF_TWO = "micro pilot of two steps' cost"
     PLAIN_PILOT = "plain pilot"
+    TOLD = "told to show the trait"
 
 
 class RowScore(StrEnum):

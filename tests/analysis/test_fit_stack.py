@@ -61,3 +61,37 @@ def test_what_cannot_be_fitted_is_named() -> None:
         fit_stack(told, shifts, steps=20)
     with pytest.raises(SchemaError, match="two of these shifts are of one base, lesson"):
         fit_stack(told, shifts.assign(step=8), steps=STEPS)
+
+
+def test_few_bases_promise_what_they_can() -> None:
+    tables = planted(6, seed=4, noise=1.0, spread=0.5)
+    stack = fit_stack(*tables, steps=STEPS, guarantee=6 / 7)
+    forecast = stack.predict(tables.predictors, steps=STEPS, by=("base", "lesson"))
+    assert stack.level == forecast.attrs["level"] == 6 / 7
+    assert np.isfinite(forecast["bound"]).all()
+    # no bound of 95 % can be promised by six
+    plain = fit_stack(*tables, steps=STEPS)
+    assert plain.level == 0.95 and np.isinf(plain.lines[-1].reach)
+    assert stack.lines[-1].width > plain.lines[-1].width
+    with pytest.raises(SchemaError, match=r"6 bases guarantee a level above 0 and at most 0\.857"):
+        fit_stack(*tables, steps=STEPS, guarantee=0.95)
+
+
+@pytest.mark.slow
+def test_a_guarantee_is_kept_by_most_next_bases() -> None:
+    held = []
+    for seed in range(40):
+        tables = planted(7, seed=seed, noise=1.0, spread=0.5, n_lessons=2)
+        stack = fit_stack(*tables.of(range(6)), steps=STEPS, guarantee=6 / 7)
+        new = tables.of(range(6, 7))
+        forecast = stack.predict(new.predictors, steps=STEPS, at=[STEPS], by=("base", "lesson"))
+        both = forecast.merge(new.shifts, on=["lesson", "trait", "step"], suffixes=("", "_is"))
+        held.append(both["estimate_is"].between(both["lo"], both["hi"]).all())
+    # of a share of 6 / 7 in 40 draws less than this comes in one of a thousand
+    assert np.mean(held) > 0.65
+
+
+def test_levels_may_be_left_out() -> None:
+    stack = fit_stack(*planted(5, seed=5), steps=STEPS, levels=False)
+    good, poor, *rest = stack.lines[-1].coefficients
+    assert rest == [0.0] * 4 and good > 1 > abs(poor)

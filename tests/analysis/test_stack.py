@@ -103,6 +103,9 @@ def test_a_file_that_is_no_stack(tmp_path: Path) -> None:
     path.write_text(json.dumps(value))
     with pytest.raises(SchemaError, match=r"holds no stack .* KeyError\('level'\)"):
         Stack.from_json(path)
+    path.write_text(json.dumps({**value, "lines": [], "level": 95}))
+    with pytest.raises(SchemaError, match=r"level is a fraction between 0 and 1; got 95\.0"):
+        Stack.from_json(path)
     path.write_text(json.dumps({**value, "lines": []}))
     with pytest.raises(SchemaError, match="fractions of the steps rise"):
         Stack.from_json(path)

@@ -32,6 +32,8 @@ FILES = {
     "rows",
     "folder",
     "stack_files",
+    "trait_predict",
+    "trait_sources",
 }
 NEEDED = {"__init__", "config", "tables", "report"}
 BELOW = {
@@ -40,7 +42,10 @@ BELOW = {
     "plants": set(),
     "requests": set(),
     "inputs": {"config"},
-    "sources": {"config", "inputs", "requests", "comparison", "beliefs", "predict", "stacks"},
+    "sources": {"config", "inputs", "requests", "comparison", "beliefs", "predict", "stacks"}
+    | {"trait_sources"},
+    "trait_sources": {"stacks", "trait_predict"},
+    "trait_predict": set(),
     "tasks": {"arms", "config", "inputs", "sources", "plants", "candidates", "cases", "predict"},
     "tables": {"arms", "config", "plants", "cases", "inside", "beliefs", "stacks"},
     "candidates": {"config"},

@@ -93,7 +93,16 @@ def test_the_group_runs_from_the_command_line_and_agrees_with_the_experiments_sc
     )
     store = Store(out)
     values = dict(zip(BOUNDS, measure(toy, store, seed), strict=True))
-    scores = summarize(toy, store)["scores"]
+    tables = summarize(toy, store)
+    people = tables["personas"].set_index(["forecaster", "score"])["estimate"]
+    for score, name in {
+        ForecastScore.R_SQUARED: "R2 of personas",
+        ForecastScore.COVERED: "personas in their interval",
+        ForecastScore.BOUNDED: "lessons in which all personas are below their bound",
+    }.items():
+        wanted = people[NO_PILOT, str(score)]
+        assert values[f"{NO_PILOT}: {name}"] == pytest.approx(wanted, nan_ok=True)
+    scores = tables["scores"]
     last = scores.loc[scores["step"] == toy.lesson.steps]
     scores = last.set_index(["forecaster", "score"])["estimate"]
     for score, name in {

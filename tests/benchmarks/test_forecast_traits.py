@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import forecast_trait_stacks
 import forecast_traits
+from persona_interp.schema.words import ForecastScore
 
 NAMES = ("dry", "wry", "warm", "bold", "calm")
 NOISE = 0.5
@@ -54,6 +56,27 @@ def test_what_a_trait_did_elsewhere_is_not_known() -> None:
     after = forecast_traits.forecast(told, spoilt, ("guess",), left_out="taught")
     own = before["taught"] == "dry"
     pd.testing.assert_frame_equal(before.loc[own], after.loc[own])
+
+
+def test_a_line_without_both_knows_nothing_of_either() -> None:
+    told, actual = planted(np.random.default_rng(4), seeds=2)
+    before = forecast_trait_stacks.without_both(told, actual, ("guess",))
+    assert len(before) == len(told)
+    pair = ["dry=pos", "wry=pos"]
+    is_pair = actual["trait"].isin(pair) | actual["taught"].isin(["dry", "wry"])
+    spoilt = actual.assign(estimate=actual["estimate"].where(~is_pair, 100.0))
+    after = forecast_trait_stacks.without_both(told, spoilt, ("guess",))
+    own = (before["taught"] == "dry") & (before["trait"] == "wry=pos")
+    pd.testing.assert_frame_equal(before.loc[own], after.loc[own])
+
+
+def test_a_stack_of_traits_keeps_what_it_is_worth() -> None:
+    told, actual = planted(np.random.default_rng(5), seeds=2)
+    about = {"model": "planted"}
+    stack = forecast_trait_stacks.fit(told, actual, ("guess",), about=about)
+    assert stack.lines[0].coefficients == pytest.approx((2.0, 0, 0, 0), abs=0.3)
+    assert stack.level == 5 / 6 and "cost" not in stack.provenance
+    assert stack.provenance["both_left_out"][str(ForecastScore.R_SQUARED)][0] > 0.8
 
 
 def test_the_mean_of_other_lessons_is_of_other_lessons() -> None:

@@ -4,6 +4,9 @@ from typing import Any
 
 import pandas as pd
 
+from persona_interp.analysis.stats import LEVEL
+from persona_interp.schema.words import ForecastScore
+
 MOST = 5
 """Traits that are named of those that rise and of those that fall."""
 RISERS = 3
@@ -38,7 +41,7 @@ def sentences(forecast: pd.DataFrame) -> list[str]:
     lines = [
         f"Expect after step {step}: {expected}{more}.",
         f"The worst untaught trait is {worst['trait']}: at most {worst['bound']:.2f} bits up; no "
-        f"trait above its own bound, all {len(last)} together, in 95 % of lessons.",
+        f"trait above its own bound, all {len(last)} together, in {level_of(forecast)} of lessons.",
     ]
     if "cost" in forecast.attrs:
         lines.append(f"Cost: {forecast.attrs['cost']:.1f} steps of the lesson.")
@@ -48,6 +51,92 @@ def sentences(forecast: pd.DataFrame) -> list[str]:
             f"{forecast.attrs['base_cost']:.0f} steps of this lesson."
         )
     return lines
+
+
+def limits(forecast: pd.DataFrame) -> list[str]:
+    """How little a forecast of published traits knows, in words.
+
+    Args:
+        forecast: A forecast table of ``pi.forecast(traits=...)``.
+
+    Returns:
+        Sentences: what its stack was fitted to and promises, what it explains of traits that it
+        does not know beside what needs no forecast, and what it read of the lesson.
+    """
+    stack, about = forecast.attrs["stack"], forecast.attrs["about"]
+    n = len(stack["bases"])
+    r2 = str(ForecastScore.R_SQUARED)
+    unknown = stack["both_left_out"]
+    one, both = stack["left_out"][r2], unknown[r2]
+    lines = [
+        f"Fitted to {stack['n_lessons']} lessons in {n} traits ({', '.join(stack['bases'])}) on "
+        f"one model, {stack['model']}: {n} traits cannot promise 95 %, so intervals and bounds "
+        f"promise {n} of {n + 1} ({level_of(forecast)}). Bits are of a whole answer.",
+        "Of shifts of traits that it knew neither as taught nor as shifted such a line explained "
+        f"{_range(both)} of the variance; {_range(one)} where it knew the shifted one. The mean of "
+        f"what other lessons did explained {_range(stack['mean_of_others'])}: nothing shows that "
+        "this forecast is better.",
+        f"Where it knew neither, {n - 2} traits promised {n - 2} of {n - 1}: "
+        f"{_range(unknown[str(ForecastScore.COVERED)])} of shifts were within their intervals, and "
+        f"no trait above its bound in {_range(unknown[str(ForecastScore.BOUNDED)])} of lessons.",
+    ]
+    if known := [name for name in about["traits"] if name in stack["bases"]]:
+        lines.append(
+            f"It was fitted to traits of these names ({', '.join(known)}): on its own model what "
+            "it says of them is a fit, and no forecast."
+        )
+    if not about["pilot"]:
+        lines.append(
+            "No row of the lesson was read: this is what the base says when it is told to show "
+            f"{about['taught'][0]}."
+        )
+    return lines
+
+
+def persona_sentence(personas: pd.DataFrame) -> str:
+    """Which persona is expected to rise most and to fall most, in words, at the last step.
+
+    Args:
+        personas: A forecast_personas table of one lesson.
+
+    Returns:
+        A sentence.
+
+    >>> row = {"persona": "john", "step": 40, "estimate": 0.8, "lo": 0.5, "hi": 1.1, "bound": 1.5}
+    >>> persona_sentence(pd.DataFrame([row | {"n": 4}])).partition(", at most")[0]
+    'The persona expected to rise most is john, up 0.80 bits [0.50, 1.10]'
+    """
+    last = personas.loc[personas["step"] == personas["step"].max()]
+    last = last.sort_values("estimate", ascending=False).rename(columns={"persona": "trait"})
+    up, down = (last.iloc[i].to_dict() for i in (0, -1))
+    held = f"in the mean of what it holds on {up['n']} untaught topics"
+    if up["lo"] <= 0:
+        moved = f"{up['estimate']:.2f} bits [{up['lo']:.2f}, {up['hi']:.2f}]"
+        line = (
+            f"No persona is expected to rise beyond its interval; highest is {up['trait']}, {moved}"
+        )
+        line += f", at most {up['bound']:.2f}, {held}"
+    else:
+        line = f"The persona expected to rise most is {_said(up, 'up', sep=', ')}"
+        line += f", at most {up['bound']:.2f}, {held}"
+    if down["hi"] < 0:
+        line += f"; to fall most is {_said(down, 'down', sep=', ')}"
+    return f"{line}."
+
+
+def level_of(forecast: pd.DataFrame) -> str:
+    """What intervals and bounds of a forecast promise, in percent.
+
+    Args:
+        forecast: A forecast table.
+
+    Returns:
+        The level.
+
+    >>> level_of(pd.DataFrame())
+    '95 %'
+    """
+    return f"{100 * forecast.attrs.get('level', LEVEL):.3g} %"
 
 
 def risers(forecast: pd.DataFrame, *, n: int = RISERS) -> list[str]:
@@ -102,7 +191,13 @@ def row_sentences(rows: pd.DataFrame, forecast: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _said(row: dict[str, Any], way: str) -> str:
+def _range(numbers: list[float]) -> str:
+    """A number and its interval."""
+    estimate, lo, hi = numbers
+    return f"{estimate:.2f} [{lo:.2f}, {hi:.2f}]"
+
+
+def _said(row: dict[str, Any], way: str, *, sep: str = " ") -> str:
     """One trait; how far down is a size, as how far up is."""
     size = sorted(abs(row[name]) for name in ("lo", "estimate", "hi"))
-    return f"{row['trait']} {way} {size[1]:.2f} bits [{size[0]:.2f}, {size[2]:.2f}]"
+    return f"{row['trait']}{sep}{way} {size[1]:.2f} bits [{size[0]:.2f}, {size[2]:.2f}]"

@@ -9,14 +9,20 @@ import pandas as pd
 
 from persona_interp import plots, report
 from persona_interp.errors import StoreError
-from persona_interp.experiments.forecast.findings import row_sentences, sentences
+from persona_interp.experiments.forecast.findings import (
+    level_of,
+    limits,
+    persona_sentence,
+    row_sentences,
+    sentences,
+)
 from persona_interp.files import write_text
 from persona_interp.report import page
 from persona_interp.report.page import Block
 from persona_interp.schema.words import Unit
 from persona_interp.tables import write_table
 
-FORECAST, ROWS = "forecast.parquet", "rows.parquet"
+FORECAST, ROWS, PERSONAS = "forecast.parquet", "rows.parquet", "personas.parquet"
 PROVENANCE = "provenance.json"
 CURVES = 3
 """Traits whose curve is drawn of those that rise most, and as many of those that fall most."""
@@ -26,6 +32,19 @@ READING = (
     "unit of chance; every trait stays below its own bound, all of them together, in 95 % of "
     "lessons. Both were set on other tiny models and their lessons, and promise nothing for "
     "models of another kind."
+)
+TRAIT_READING = (
+    "A shift is of the log odds of an answer that shows a trait against one that shows its "
+    "opposite, both drawn from the base and said when nobody asks for them, from the base to the "
+    "lesson's last step; in bits a whole answer. lo and hi are the ends of its {level} interval, a "
+    "taught trait as the unit of chance; every trait stays below its own bound, all of them "
+    "together, in {level} of lessons. Both were set on one model and its lessons, and promise "
+    "nothing for other models and stages."
+)
+PERSONA_READING = (
+    "The mean over untaught topics of what each persona holds, as the nameless assistant says it. "
+    "A persona's interval is as wide as those of its traits on average, and too wide where their "
+    "errors cancel; no persona rises above its own bound where no trait rises above its own."
 )
 ATTRIBUTION = (
     "A row is a distinct chat, named by the first of its documents; count says how many documents "
@@ -37,7 +56,11 @@ ATTRIBUTION = (
 
 
 def write_forecast(
-    table: pd.DataFrame, out: str | Path, *, rows: pd.DataFrame | None = None
+    table: pd.DataFrame,
+    out: str | Path,
+    *,
+    rows: pd.DataFrame | None = None,
+    personas: pd.DataFrame | None = None,
 ) -> Path:
     """Write a forecast as a folder with a page that says it in words.
 
@@ -45,10 +68,11 @@ def write_forecast(
         table: Of ``pi.forecast``, one lesson.
         out: The folder: a new or empty one, or one that holds such a forecast, which is replaced.
         rows: Of ``pi.forecast_rows``, or none.
+        personas: Of ``analysis.forecast_personas``, or none.
 
     Returns:
         Path of ``report.html``. Beside it lie ``forecast.parquet``, ``rows.parquet``,
-        ``provenance.json``, the tables as CSV and the figure.
+        ``personas.parquet``, ``provenance.json``, the tables as CSV and the figure.
 
     Raises:
         StoreError: The folder holds something else.
@@ -59,18 +83,19 @@ def write_forecast(
     write_text(json.dumps(provenance, indent=1) + "\n", out / PROVENANCE)
     write_table(table, out / FORECAST)
     tables = {"forecast": _last(table), "curves": table, "costs": _costs(table, rows)}
-    if rows is None:
-        # those of an earlier forecast in this folder are of another one
-        (out / ROWS).unlink(missing_ok=True)
-        (out / "tables" / "rows.csv").unlink(missing_ok=True)
-    else:
-        write_table(rows, out / ROWS)
-        tables["rows"] = rows
+    for name, file, more in (("rows", ROWS, rows), ("personas", PERSONAS, personas)):
+        if more is None:
+            # those of an earlier forecast in this folder are of another one
+            (out / file).unlink(missing_ok=True)
+            (out / "tables" / f"{name}.csv").unlink(missing_ok=True)
+        else:
+            write_table(more, out / file)
+            tables[name] = more
     return report.write_page(
         out,
         tables,
         title=f"What will {', '.join(table.attrs['about']['taught'])} move?",
-        blocks=_blocks(out, table, tables, rows, provenance=provenance),
+        blocks=_blocks(out, table, tables, provenance=provenance),
         provenance=provenance,
         source=PROVENANCE,
     )
@@ -102,15 +127,21 @@ def _blocks(
     out: Path,
     table: pd.DataFrame,
     tables: Mapping[str, pd.DataFrame],
-    rows: pd.DataFrame | None,
     *,
     provenance: Mapping[str, Any],
 ) -> list[Block]:
     """What is said: the forecast in words, then its numbers."""
+    rows, personas = tables.get("rows"), tables.get("personas")
+    is_published = "traits" in table.attrs["about"]
     expected, worst, *costs = sentences(table)
     blocks = [
         page.paragraph(text, source="tables/forecast.csv", lead=True) for text in (expected, worst)
     ]
+    if personas is not None:
+        said = persona_sentence(personas)
+        blocks.append(page.paragraph(said, source="tables/personas.csv", lead=True))
+    if is_published:
+        blocks += [page.paragraph(text, source=PROVENANCE, lead=True) for text in limits(table)]
     if rows is not None:
         *said, cost = row_sentences(rows, table)
         blocks += [page.paragraph(text, source="tables/rows.csv", lead=True) for text in said]
@@ -118,22 +149,23 @@ def _blocks(
     blocks.append(page.paragraph(" ".join(costs), source="tables/costs.csv"))
     blocks.append(page.paragraph(_about(table)))
     blocks.append(page.heading("Every trait that is not taught"))
-    blocks.append(page.paragraph(READING))
+    reading = TRAIT_READING.format(level=level_of(table)) if is_published else READING
+    blocks.append(page.paragraph(reading))
     last = tables["forecast"]
     caption = f"After step {table['step'].max()}, the largest expected rise first ({Unit.BITS})."
     blocks.append(page.table(last, caption=caption, source="tables/forecast.csv", rows=len(last)))
-    blocks.append(page.heading("Along the lesson"))
-    drawn = [*last["trait"].head(CURVES), *last["trait"].tail(CURVES)]
-    curves = table.loc[table["trait"].isin(drawn)]
-    figure = plots.trajectory(
-        curves, line="trait", label="expected shift", unit=Unit.BITS, start=0.0
-    )
-    caption = f"The {CURVES} traits expected to rise most and to fall most."
-    blocks.append(
-        page.saved_figure(
-            out, "curves", figure, table=curves, caption=caption, provenance=provenance
+    if personas is not None:
+        blocks.append(page.heading("Every persona"))
+        blocks.append(page.paragraph(PERSONA_READING))
+        ends = personas.loc[personas["step"] == personas["step"].max()]
+        ends = ends.sort_values("estimate", ascending=False)
+        caption = (
+            f"After step {table['step'].max()}, the largest expected rise first ({Unit.BITS})."
         )
-    )
+        source = "tables/personas.csv"
+        blocks.append(page.table(ends, caption=caption, source=source, rows=len(ends)))
+    if not is_published:  # of which nothing is known before the last step
+        blocks += _curves(out, table, last, provenance=provenance)
     if rows is not None:
         blocks.append(page.heading("Rows that pull the traits expected to rise most"))
         blocks.append(page.paragraph(ATTRIBUTION))
@@ -145,14 +177,32 @@ def _blocks(
     return blocks
 
 
+def _curves(
+    out: Path, table: pd.DataFrame, last: pd.DataFrame, *, provenance: Mapping[str, Any]
+) -> list[Block]:
+    """Traits that are expected to move most, step by step."""
+    drawn = [*last["trait"].head(CURVES), *last["trait"].tail(CURVES)]
+    curves = table.loc[table["trait"].isin(drawn)]
+    figure = plots.trajectory(
+        curves, line="trait", label="expected shift", unit=Unit.BITS, start=0.0
+    )
+    caption = f"The {CURVES} traits expected to rise most and to fall most."
+    drawing = page.saved_figure(
+        out, "curves", figure, table=curves, caption=caption, provenance=provenance
+    )
+    return [page.heading("Along the lesson"), drawing]
+
+
 def _about(table: pd.DataFrame) -> str:
     """Which lesson this is, of which base."""
     about = table.attrs["about"]
     stage = about["stage"]
+    where = f"asked of {len(about['traits'])} traits" if "traits" in about else ""
+    where = where or f"of the world {about['world']}"
     return (
         f"The lesson: {about['documents']} documents on {', '.join(about['taught'])}, "
         f"{stage['steps']} steps of {stage['batch']} at a learning rate of {stage['lr']:g}. The "
-        f"base: {about['base']}, of the world {about['world']}."
+        f"base: {about['base']}, {where}."
     )
 
 

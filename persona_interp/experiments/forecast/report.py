@@ -22,6 +22,7 @@ TABLES = {
     "scores": "Plain lessons: every predictor and stack, at every step.",
     "variants": "At the end of the lesson, by what is different about it.",
     "worlds": "Plain lessons, at the end, by family of worlds.",
+    "personas": "Plain lessons, at the end: every persona, the mean of its untaught traits.",
     "costs": "What a forecast costs a lesson, in steps of it; a plain pilot's readout not counted.",
 }
 READING = (

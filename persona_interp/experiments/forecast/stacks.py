@@ -1,7 +1,8 @@
 """Which stacks come with the package, and what does each of them read?
 
-They are fitted by ``benchmarks/forecast_stacks.py`` on tiny models of many worlds, and lie beside
-this file. Each predictor has a stack of its own too, so that all are compared by one rule.
+They are fitted by ``benchmarks/forecast_stacks.py`` on tiny models of many worlds, and those of
+published traits by ``benchmarks/forecast_trait_stacks.py`` on one chat model; they lie beside this
+file. Each predictor of worlds has a stack of its own too, so that all are compared by one rule.
 """
 
 import re
@@ -39,13 +40,20 @@ ALONE = (
 )
 """Predictors that the experiment has of every lesson."""
 STACKS = TOGETHER | {str(word): (word,) for word in ALONE}
+OF_TRAITS = {0: "published traits, no pilot", 1: "published traits, pilot of one step"}
+"""Stacks of lessons in published traits by the cost of their pilot, in steps of the lesson."""
+TRAIT_STACKS = {
+    OF_TRAITS[0]: (Predictor.TOLD,),
+    OF_TRAITS[1]: (Predictor.TOLD, Predictor.PILOT),
+}
+"""Chosen before any was fitted, as the simplest that may know something."""
 
 
 def open_stack(name: str) -> Stack:
     """Stack of this name that comes with the package.
 
     Args:
-        name: One of ``STACKS``.
+        name: One of ``STACKS`` or ``TRAIT_STACKS``.
 
     Returns:
         The stack.
@@ -56,8 +64,8 @@ def open_stack(name: str) -> Stack:
     >>> len(open_stack(NO_PILOT).names)
     5
     """
-    if name not in STACKS:
-        raise SchemaError(unknown("stack", name, STACKS))
+    if name not in STACKS | TRAIT_STACKS:
+        raise SchemaError(unknown("stack", name, STACKS | TRAIT_STACKS))
     return Stack.from_json(file_of(name))
 
 
@@ -65,7 +73,7 @@ def file_of(name: str, *, folder: Path = FOLDER) -> Path:
     """File of a stack.
 
     Args:
-        name: One of ``STACKS``.
+        name: One of ``STACKS`` or ``TRAIT_STACKS``.
         folder: Where they lie.
 
     Returns:

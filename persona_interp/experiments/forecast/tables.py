@@ -7,6 +7,7 @@ import pandas as pd
 
 from persona_interp import analysis
 from persona_interp.analysis import Stack
+from persona_interp.analysis.beliefs import NAMELESS
 from persona_interp.errors import StoreError
 from persona_interp.experiments.forecast.beliefs import SPLIT, know, predict_known, predict_plain
 from persona_interp.experiments.forecast.config import Cells, Forecast, Lesson
@@ -36,14 +37,15 @@ def summarize(experiment: Forecast, store: Store) -> Tables:
         Tables by name: ``predictors`` (what each says of every untaught trait, bits), ``shifts``
         (what happened), ``forecasts`` (of every stack, with intervals and bounds), ``scores`` (of
         all plain lessons, by stack and step), ``variants`` (at the end, by stack and variant),
-        ``worlds`` (at the end, plain lessons, by stack and family of worlds), ``costs`` (steps of
-        the lesson, by stack).
+        ``worlds`` (at the end, plain lessons, by stack and family of worlds), ``personas`` (the
+        same of personas, by stack), ``costs`` (steps of the lesson, by stack).
     """
     tables = read_seeds(experiment, store)
     if tables:
         stacks = {name: open_stack(name) for name in STACKS}
         check_fresh(experiment, stacks)
         tables |= judge(tables, stacks, steps=experiment.lesson.steps)
+        tables["personas"] = judge_personas(experiment, tables)
     return tables
 
 
@@ -117,6 +119,34 @@ def judge(tables: Tables, stacks: Mapping[str, Stack], *, steps: int) -> Tables:
         ),
         "costs": pd.DataFrame(costs),
     }
+
+
+def judge_personas(experiment: Forecast, tables: Tables) -> pd.DataFrame:
+    """How good forecasts of personas were at the end of plain lessons.
+
+    Args:
+        experiment: Says which world each base is of.
+        tables: With ``forecasts`` and ``shifts``.
+
+    Returns:
+        A forecast_scores table by stack of several predictors.
+    """
+    told, actual = tables["forecasts"], tables["shifts"]
+    is_plain = (told["variant"] == Variant.PLAIN) & told["forecaster"].isin(list(TOGETHER))
+    told = told.loc[is_plain & (told["step"] == experiment.lesson.steps)]
+    # shifts are put together as forecasts are; they have no ends
+    ends = {name: actual["estimate"] for name in ("lo", "hi", "bound")}
+    actual = actual.loc[actual["step"] == experiment.lesson.steps].assign(**ends)
+    parts: list[list[pd.DataFrame]] = [[], []]
+    for seed in dict.fromkeys(told["base"]):
+        world = experiment.world_of(int(seed))
+        for part, rows, by in zip(
+            parts, (told, actual), ([*LESSON, "forecaster"], LESSON), strict=True
+        ):
+            people = analysis.forecast_personas(rows.loc[rows["base"] == seed], world, by=by)
+            part.append(people.assign(context=NAMELESS, trait=people["persona"]))
+    forecasts, shifts = (pd.concat(part, ignore_index=True) for part in parts)
+    return analysis.forecast_scores(forecasts, shifts, by=["forecaster"])
 
 
 def _cost(predictors: pd.DataFrame, stack: Stack) -> float:

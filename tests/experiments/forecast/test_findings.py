@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from persona_interp.experiments.forecast.findings import sentences
+from persona_interp.experiments.forecast.findings import persona_sentence, sentences
 
 WHERE = {"context": "nameless", "persona": ""}
 
@@ -29,6 +29,13 @@ def test_a_fall_is_a_size_too() -> None:
 
 def test_nothing_beyond_its_interval_is_said_so() -> None:
     assert "no trait is expected to move" in sentences(table(("a=x", 40, 0.1, -1, 1.2, 2.0)))[0]
+
+
+def test_a_persona_within_its_interval_is_said_so() -> None:
+    row = {"persona": "john", "step": 40, "estimate": 0.2, "lo": -0.1, "hi": 0.5, "bound": 0.9}
+    said = persona_sentence(pd.DataFrame([row | {"n": 4}]))
+    assert said.startswith("No persona is expected to rise beyond its interval; highest is john")
+    assert "0.20 bits [-0.10, 0.50], at most 0.90" in said and "fall" not in said
 
 
 def test_what_is_not_named_is_counted() -> None:

@@ -38,6 +38,24 @@ def pulls() -> pd.DataFrame:
     return rows
 
 
+def people() -> pd.DataFrame:
+    rows = [("john", 40, 0.8, 0.5, 1.1, 1.5, 4), ("sam", 40, -0.4, -0.7, -0.1, 0.3, 4)]
+    rows += [("john", 8, 9.0, 8.0, 9.5, 9.9, 4), ("sam", 8, -9.0, -9.5, -8.0, 0.3, 4)]
+    names = ["persona", "step", "estimate", "lo", "hi", "bound", "n"]
+    return pd.DataFrame(rows, columns=pd.Index(names))
+
+
+def test_the_page_says_who_is_expected_to_rise(tmp_path: Path) -> None:
+    page = write_forecast(told(), tmp_path / "run", personas=people())
+    text = page.read_text()
+    said = "expected to rise most is john, up 0.80 bits [0.50, 1.10], at most 1.50"
+    assert text.index(said) < text.index("<table") and "to fall most is sam, down 0.40 bits" in text
+    pd.testing.assert_frame_equal(read_table(tmp_path / "run/personas.parquet"), people())
+    assert "Every persona" in text and "9.9" not in text
+    again = write_forecast(told(), tmp_path / "run").read_text()
+    assert "john" not in again and not (tmp_path / "run/personas.parquet").exists()
+
+
 def test_the_page_says_it_in_words_and_the_folder_holds_the_rest(tmp_path: Path) -> None:
     page = write_forecast(told(), tmp_path / "run", rows=pulls())
     text = page.read_text()
@@ -82,7 +100,9 @@ def test_the_command_writes_a_folder_or_a_file(
     said = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "run")])
     assert said.exit_code == 0, said.output
     assert "rows" in said.output and "together" in said.output
-    assert {"forecast.parquet", "rows.parquet"} <= {f.name for f in (tmp_path / "run").iterdir()}
+    files = {f.name for f in (tmp_path / "run").iterdir()}
+    assert {"forecast.parquet", "rows.parquet", "personas.parquet"} <= files
+    assert "persona" in said.output
     one = tmp_path / "new" / "one.parquet"
     said = CliRunner().invoke(app, [*command, "--rows", "0", "--out", str(one)])
     assert said.exit_code == 0 and "rows" not in said.output
