@@ -73,7 +73,7 @@ def _personas(rows: pd.DataFrame, world: World) -> list[dict[str, object]]:
     """Every persona at one step of one lesson."""
     numbers = rows.set_index("trait")[list(NUMBERS)]
     topics = {str(trait).partition("=")[0] for trait in numbers.index}
-    found = []
+    parts = []
     for persona in world.personas:
         own = [trait for trait in persona.traits if trait.topic in topics]
         if missing := [str(trait) for trait in own if str(trait) not in numbers.index]:
@@ -81,5 +81,5 @@ def _personas(rows: pd.DataFrame, world: World) -> list[dict[str, object]]:
         # two values of one topic exclude each other and move together: the topic is the unit
         of_topics = numbers.loc[[str(trait) for trait in own]]
         of_topics = of_topics.groupby([trait.topic for trait in own], sort=False).mean()
-        found.append({"persona": persona.name, **of_topics.mean(), "n": len(of_topics)})
-    return found
+        parts.append({"persona": persona.name, **of_topics.mean(), "n": len(of_topics)})
+    return parts
