@@ -39,7 +39,7 @@ BELOW = {
     "requests": set(),
     "inputs": {"config"},
     "sources": {"config", "inputs", "requests", "comparison", "beliefs", "predict", "stacks"},
-    "tasks": {"config", "inputs", "sources", "plants", "candidates", "cases", "predict"},
+    "tasks": {"config", "inputs", "sources", "plants", "candidates", "cases", "predict", "rows"},
     "tables": {"config", "plants", "cases", "inside", "beliefs", "stacks"},
     "candidates": {"config"},
     "cases": {"config", "plants", "candidates"},
@@ -51,7 +51,7 @@ BELOW = {
     "beliefs": set(),
     "stacks": set(),
     "predict": {"beliefs"},
-    "rows": {"beliefs"},
+    "rows": {"config", "beliefs"},
     "folder": {"findings"},
     "report": {"config", "tables", "findings", "headline", "inside", "stacks"},
     "inside": {"config", "tasks", "findings"},  # a folder of the same names
