@@ -73,7 +73,8 @@ def john(work: Path, seeds: list[int], shares: list[float]) -> Iterator[Case]:
         for share in shares:
             n_own = round(share * N_ROWS["john"])
             parts = hidden[is_own].head(n_own), hidden[~is_own].head(N_ROWS["john"] - n_own)
-            rows = pd.concat(parts, ignore_index=True)
+            rows = pd.concat(parts).sample(frac=1, random_state=seed)  # of equal scores the first
+            rows = rows.reset_index(drop=True)
             rows = rows.assign(unwanted=rows["persona"] == world.target, doc=range(len(rows)))
             cut = rows.assign(
                 messages=[chat[:3] for chat in rows["messages"]],

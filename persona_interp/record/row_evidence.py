@@ -45,8 +45,10 @@ def row_evidence(
     nameless assistant speaks as the persona too, by as much as was written of him, and so it
     saturates (a persona that is a tenth of the assistant gets at most 3.3 bits, whatever he says).
 
-    The base has to know the persona by the name or the description in his header. Forward passes
-    alone, one a header and one without.
+    The base has to know the persona by the name or the description in his header. Who else may have
+    said the rows has to be among the others: what he shares with somebody who is not named counts
+    as his alone. Where the other rows are the model's own words, nobody's in ``headers``, the
+    uplift is the better score. Forward passes alone, one a header and one without.
 
     Args:
         checkpoint: The model that would be trained, before it is.
@@ -76,8 +78,8 @@ def row_evidence(
     ...     start = models.resolve("tiny", words=world.words(), out=folder)
     ...     headers = {"john": "you are john .", "again": "you are john ."}
     ...     table = row_evidence(start, world.lessons(n=1), headers)
-    >>> table[["name", "evidence"]].round(4).abs().values.tolist()
-    [['again', 0.0], ['john', 0.0]]
+    >>> table["name"].tolist(), table["evidence"].round(4).abs().tolist()
+    (['again', 'john'], [0.0, 0.0])
     """
     chats = read(chats, "chats")
     docs = schema.names(chats)
