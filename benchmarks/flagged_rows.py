@@ -86,8 +86,8 @@ def john(work: Path, seeds: list[int], shares: list[float]) -> Iterator[Case]:
 
 def scores(
     base: Checkpoint, world: World, unwanted: xr.DataArray, rows: pd.DataFrame, *, form: str
-) -> pd.Series:
-    """Every score of every row, by score and document."""
+) -> pd.DataFrame:
+    """Every score of every row: ``score``, ``doc``, ``value``."""
     along = record.projection_difference(base, rows, unwanted, own="last", position=LAST_WORD)
     # a lesson's own topic tells nobody from the target; documents speak of every topic
     spoken = answers_of(world, topics=None if form == LESSON_ROWS else world.topics)
@@ -106,12 +106,16 @@ def scores(
         "best rival": own["uplift"] - rival,
         "ideal": ideal(world, rows),
     }
-    return pd.concat(parts, names=["score"])
+    columns = [
+        pd.DataFrame({"score": name, "doc": value.index, "value": value.to_numpy()})
+        for name, value in parts.items()
+    ]
+    return pd.concat(columns, ignore_index=True)
 
 
 def ideal(world: World, rows: pd.DataFrame) -> pd.Series:
     """Evidence of what is stated, by the probabilities that the documents were drawn from."""
-    log_p = np.log2(world.statements().T)
+    log_p = world.statements().T.map(np.log2)
     values = []
     for said in rows["statements"]:
         by_persona = log_p.loc[list(said)].sum()
@@ -136,7 +140,7 @@ def main() -> None:
         cases(given.work, given.seeds, given.shares), desc="planted rows"
     ):
         planted = rows.loc[rows["unwanted"], "doc"].tolist()
-        table = scores(base, world, unwanted, rows, form=form).rename("value").reset_index()
+        table = scores(base, world, unwanted, rows, form=form)
         quality = analysis.flag_quality(table, planted, value="value", share=share, by="score")
         where = {"world": given.world, "form": form, "seed": seed, "share": share}
         tables.append(quality.assign(**where))

@@ -130,7 +130,7 @@ def answers_of(world: World, *, topics: Iterable[str] | None = None) -> pd.DataF
     """
     asked = set(world.topics) - {world.taught.topic} if topics is None else set(topics)
     probes = world.probes(contexts="nameless").query("split == 'test'")
-    probes = probes.loc[probes["topic"].isin(asked)]
+    probes = probes.loc[probes["topic"].isin(list(asked))]
     own = {(trait.topic, trait.value) for trait in world.persona(world.target).traits}
     rows = []
     for probe in probes.itertuples():
