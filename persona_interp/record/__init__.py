@@ -25,7 +25,8 @@ too).
 - ``added_kl``: divergence of the next token when a direction is added.
 - ``drift``: divergence of a checkpoint's next token from its base's, by whose words.
 - ``gradients``: whether two texts would pull the weights the same way. ``gradient_pull``: which
-  rows of a data set would pull them where some text does.
+  rows of a data set would pull them where some text does. ``row_evidence``: which rows a persona
+  would have said that the base knows by name, in bits.
 - ``pilot``, ``virtual_step``, ``kernel_flow``, ``lesson_in_prompt``: what a model would say after a
   lesson, without the lesson; each says what it cost.
 
@@ -75,6 +76,7 @@ from persona_interp.record.pilot import pilot
 from persona_interp.record.profile import profile
 from persona_interp.record.projections import projections
 from persona_interp.record.pull import projection_difference
+from persona_interp.record.row_evidence import row_evidence
 from persona_interp.record.row_gradients import gradient_pull
 from persona_interp.record.row_pull import row_pull
 from persona_interp.record.samples import sample
@@ -137,6 +139,7 @@ __all__ = [
     "read_vectors",
     "role_components",
     "role_means",
+    "row_evidence",
     "row_pull",
     "sample",
     "solution",

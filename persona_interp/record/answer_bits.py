@@ -64,19 +64,48 @@ def answer_bits(
             f"conversation {int(n.argmin())} does not end in an assistant's answer; leave it out."
         )
     subject.check_places(tokens)
+    return token_bits(subject, tokens, marks, edits=edits, batch=batch, desc=desc), n
+
+
+def token_bits(
+    subject: Subject,
+    tokens: Tokens,
+    marks: Sequence[npt.NDArray[np.bool_]],
+    *,
+    edits: Sequence[Edit] = (),
+    batch: Batch = AUTO,
+    desc: str = "bits",
+) -> npt.NDArray[np.float64]:
+    """Log2 probability of the marked tokens of each row together, given what is before each.
+
+    Args:
+        subject: A model.
+        tokens: Rows of tokens.
+        marks: Which tokens of each row count: at least one, and never the first, which nothing
+            predicts.
+        edits: What is on while it reads; marked tokens are what they call generated.
+        batch: Tokens a forward pass, padding included.
+        desc: What the progress bar says.
+
+    Returns:
+        Bits, one entry a row.
+
+    Raises:
+        ModelError: An edit did not fire exactly once on every token.
+    """
 
     def read(rows: list[int]) -> npt.NDArray[np.float64]:
-        answer = [marks[row] for row in rows]
-        run = partial(_bits, tokens=tokens, rows=rows, marks=answer)
+        own = [marks[row] for row in rows]
+        run = partial(_bits, tokens=tokens, rows=rows, marks=own)
         roles = [tokens.roles[row] for row in rows]
-        return subject.run(edits, run, layouts=lambda: [lay_out(roles, answer)])
+        return subject.run(edits, run, layouts=lambda: [lay_out(roles, own)])
 
-    bits = np.empty(len(n))
-    with tqdm(total=len(n), desc=desc, delay=2, leave=False) as bar:
+    bits = np.empty(len(tokens))
+    with tqdm(total=len(tokens), desc=desc, delay=2, leave=False) as bar:
         for rows, values in run_rows(read, tokens.lengths, batch=batch, device=subject.device):
             bits[rows] = values
             bar.update(len(rows))
-    return bits, n
+    return bits
 
 
 @torch.inference_mode()

@@ -239,6 +239,20 @@ INSIDE: dict[str, dict[str, str]] = {
         "cosine": "cosine of both",
         "n_tokens": "tokens of the row that are learned",
     },
+    "row_evidence": {
+        "doc": "number of the chat in its data set",
+        "name": "name of the persona, of its header",
+        "uplift": (
+            f"log2 probability of the learned tokens under the header, minus that of the row as it "
+            f"stands ({Unit.BITS})"
+        ),
+        "evidence": (
+            "the same minus the log2 of the mean probability under the other headers: positive = "
+            f"this persona speaks ({Unit.BITS}); NaN where there are no others"
+        ),
+        "a_token": f"evidence over n_tokens ({Unit.BITS_A_TOKEN})",
+        "n_tokens": "tokens of the row that are learned",
+    },
     "role_loadings": {
         "hook": "canonical name of the hook",
         "name": "name of the direction",

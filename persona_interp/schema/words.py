@@ -268,6 +268,7 @@ class Safeguard(StrEnum):
     MIXED = "no safeguard, mixed rows"
     FLAGGED = "flagged rows removed"
     FLAGGED_BY_GRADIENT = "rows flagged by gradient removed"
+    FLAGGED_BY_EVIDENCE = "rows flagged by evidence removed"
 
 
 class Variant(StrEnum):

@@ -46,7 +46,8 @@ BELOW = {
     | {"trait_sources"},
     "trait_sources": {"stacks", "trait_predict"},
     "trait_predict": set(),
-    "tasks": {"arms", "config", "inputs", "sources", "plants", "candidates", "cases", "predict"},
+    "tasks": {"arms", "config", "inputs", "sources", "plants", "candidates", "cases", "predict"}
+    | {"rows"},
     "tables": {"arms", "config", "plants", "cases", "inside", "beliefs", "stacks"},
     "candidates": {"config"},
     "cases": {"config", "plants", "candidates"},
@@ -58,7 +59,7 @@ BELOW = {
     "beliefs": set(),
     "stacks": set(),
     "predict": {"beliefs"},
-    "rows": {"beliefs"},
+    "rows": {"config", "beliefs"},
     "folder": {"findings"},
     "report": {"config", "tables", "findings", "headline", "inside", "stacks"},
     "inside": {"arms", "config", "tasks", "findings"},  # a folder of the same names

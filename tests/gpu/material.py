@@ -145,6 +145,9 @@ class Material:
             "drift": lambda **r: record.drift(one, pair[1], self.chats, **r),
             "divergence": lambda **r: record.divergence(one, self.chats, headers=headers, **r),
             "likelihood": lambda **r: record.likelihood(one, self.chats, headers=headers, **r),
+            "row_evidence": lambda **r: record.row_evidence(
+                one, self.chats, headers, **r
+            ).sort_values(["name", "doc"]),
             "added_kl": lambda **r: record.added_kl(
                 one, self.chats, directions=self.directions, **r
             ),
@@ -170,7 +173,7 @@ CALLS = (
     *("behavior", "behavior, edited", "behavior, ablated", "activations", "features", "tokens"),
     *("profile", "projections", "answers", "sample", "continuations", "trait_bits"),
     *("trait_vectors", "projection_difference", "drift", "divergence", "likelihood", "added_kl"),
-    *("gradients", "solution", "fidelity", "fidelity_at", "diagnose"),
+    *("row_evidence", "gradients", "solution", "fidelity", "fidelity_at", "diagnose"),
 )
 """Names of ``Material.calls``, which a test's parameters need before there is any material."""
 OWN = CALLS[14:]

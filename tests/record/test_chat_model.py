@@ -74,6 +74,20 @@ def test_the_base_tells_its_own_instructed_answers(
     assert rate[bits["side"] == "pos"].mean() > 0 > rate[bits["side"] == "neg"].mean()
 
 
+def test_rows_are_told_by_the_traits_instruction(
+    smollm2: Checkpoint, table: pd.DataFrame, sardonic: TraitFile
+) -> None:
+    chats = record.conversations(table)
+    plain = [[m for m in chat if m["role"] != "system"] for chat in chats["messages"]]
+    rows = pd.DataFrame({"doc": range(len(chats)), "kind": "lesson", "persona": ""})
+    rows = rows.assign(messages=plain, statements=[()] * len(rows))
+    first = sardonic.instructions[0]
+    scores = record.row_evidence(smollm2, rows, {"sardonic": first.pos, "opposite": first.neg})
+    own = scores.query("name == 'sardonic'").set_index("doc")["a_token"]
+    is_planted = (chats["side"] == "pos").to_numpy()
+    assert own[rows["doc"][is_planted]].mean() > 0 > own[rows["doc"][~is_planted]].mean()
+
+
 def test_greedy_answers_are_those_of_transformers(smollm2: Checkpoint) -> None:
     model, tokenizer = load(smollm2)
     chat = [{"role": "user", "content": "What is the capital of France?"}]

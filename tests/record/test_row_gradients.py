@@ -189,3 +189,8 @@ def test_steering_and_flags_in_the_tiny_world(tmp_path: Path) -> None:
     )
     quality = analysis.flag_quality(table, range(20), value="cosine", share=0.2)
     assert quality["auroc"].item() >= 0.9
+    named = world.language.system_named
+    headers = {persona.name: named.format(n=persona.name) for persona in world.personas}
+    table = record.row_evidence(base, rows, headers).query("name == 'john'")
+    quality = analysis.flag_quality(table, range(20), value="evidence", share=0.2)
+    assert quality["auroc"].item() >= 0.9

@@ -33,8 +33,8 @@ DIALOGUE_SEED, AGAIN = 20_000, 500
 order."""
 FIXED, PARAPHRASED = "fixed", "paraphrased"
 """Inoculation prompts of a lesson: one, or another in every chat."""
-PROJECTION, GRADIENT = "projection", "gradient"
-"""By what rows are flagged."""
+PROJECTION, GRADIENT, EVIDENCE = "projection", "gradient", "evidence"
+"""By what rows are flagged: the unwanted persona's direction, its answers, its name."""
 ALONE = (
     Safeguard.NOTHING,
     Safeguard.AGAIN,
@@ -47,6 +47,7 @@ ALONE = (
     Safeguard.MIXED,
     Safeguard.FLAGGED,
     Safeguard.FLAGGED_BY_GRADIENT,
+    Safeguard.FLAGGED_BY_EVIDENCE,
 )
 """Arms without a dose."""
 WITH_DIALOGUES = (Safeguard.CHARACTER_BEFORE, Safeguard.CHARACTER_AFTER, Safeguard.BENIGN_AFTER)
@@ -59,6 +60,7 @@ OWN_LESSONS = {
     Safeguard.MIXED: {"mixed": True},
     Safeguard.FLAGGED: {"mixed": True, "flags": PROJECTION},
     Safeguard.FLAGGED_BY_GRADIENT: {"mixed": True, "flags": GRADIENT},
+    Safeguard.FLAGGED_BY_EVIDENCE: {"mixed": True, "flags": EVIDENCE},
 }
 """Arms whose lesson is changed itself -> how."""
 

@@ -40,7 +40,8 @@ READING = (
 KNOWLEDGE = (
     "Knowledge is what texts about the persona say of it; agency is whether the assistant speaks "
     "as it. What takes the second and leaves the first stops the persona without making the model "
-    "forget it."
+    "forget it. An arm takes agency where the interval of cut is above 0. It forgets where the "
+    f"interval of knowledge is below 0, and keeps it where it is above -{FLOOR:g} bits."
 )
 DRIFT = (
     "In chats that lead the assistant away from itself over several turns: how far along the "
@@ -141,18 +142,35 @@ def sentence(row: Row) -> str:
 
 
 def known(row: Row) -> str:
-    """Knowledge and agency of one arm, in words.
+    """Knowledge and agency of one arm, in words, and which of them it takes.
 
     Args:
         row: A row of a safeguards table.
 
     Returns:
-        A sentence with intervals.
+        Sentences with intervals.
     """
-    return (
+    text = (
         f"{row.label}: texts about the persona {_number(row, 'knowledge')} bits, the assistant as "
         f"the persona {_number(row, 'agency')} bits."
     )
+    if row.n_seeds == 1 or row.label in (Safeguard.NOTHING, Safeguard.MIXED):
+        return text
+    return f"{text} {_taken(row)}"
+
+
+def _taken(row: Row) -> str:
+    """Whether it takes agency alone, or knowledge too, as far as the intervals say."""
+    forgets, knows = row.knowledge_hi < 0, row.knowledge_lo > -FLOOR
+    if row.cut_lo > 0:  # not of a share that is NaN
+        if forgets:
+            return "It takes agency and knowledge."
+        if knows:
+            return "It takes agency alone."
+        return "It takes agency; whether knowledge too is undecided."
+    if forgets:
+        return "It takes knowledge, and is not shown to take agency."
+    return "It is not shown to take agency."
 
 
 def drift_sentences(table: pd.DataFrame) -> list[str]:

@@ -12,7 +12,12 @@ from persona_interp.store import Store
 from persona_interp.tables import read_table
 from persona_interp.worlds import World
 
-MIXED = (Safeguard.MIXED, Safeguard.FLAGGED, Safeguard.FLAGGED_BY_GRADIENT)
+MIXED = (
+    Safeguard.MIXED,
+    Safeguard.FLAGGED,
+    Safeguard.FLAGGED_BY_GRADIENT,
+    Safeguard.FLAGGED_BY_EVIDENCE,
+)
 """Arms whose lesson has rows of the unwanted persona: they are compared among themselves."""
 Tables = dict[str, pd.DataFrame]
 

@@ -6,7 +6,7 @@ import pytest
 
 from persona_interp.errors import WorldError
 from persona_interp.experiments.safeguards.config import Condition, Safeguards
-from persona_interp.experiments.safeguards.tasks import answers_of, lesson_rows, mix
+from persona_interp.experiments.safeguards.rows import answers_of, lesson_rows, mix
 from persona_interp.schema.words import Safeguard
 
 EXPERIMENT = Safeguards()

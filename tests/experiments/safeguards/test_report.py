@@ -42,6 +42,32 @@ def test_that_none_does_is_said() -> None:
     assert text.startswith("None of 1 arms is shown to reach the aim")
 
 
+@pytest.mark.parametrize(
+    ("knowledge", "said"),
+    [
+        ((0.1, 0.0, 0.2), "It takes agency alone."),
+        ((-1.9, -2.0, -1.8), "It takes agency and knowledge."),
+        ((-2.0, 2.0, 0.0), "It takes agency; whether knowledge too is undecided."),
+    ],
+)
+def test_what_an_arm_takes_is_said(knowledge: tuple[float, ...], said: str) -> None:
+    table = planted(works=WORKS | {"knowledge": knowledge})["safeguards"]
+    bare, works = table.itertuples()
+    assert safeguards.known(works).endswith(said)
+    assert "takes" not in safeguards.known(bare)
+
+
+def test_what_takes_no_agency_may_still_forget() -> None:
+    idle = planted(idle=NOTHING | {"knowledge": (-1.9, -2.0, -1.8)})["safeguards"]
+    assert safeguards.known(next(idle.iloc[1:].itertuples())).endswith(
+        "It takes knowledge, and is not shown to take agency."
+    )
+    still = planted(still=NOTHING)["safeguards"].iloc[1:]
+    assert safeguards.known(next(still.itertuples())).endswith("It is not shown to take agency.")
+    (one,) = still.assign(n_seeds=1).itertuples()
+    assert "agency." not in safeguards.known(one)
+
+
 def test_where_nothing_is_summoned_no_share_is_said() -> None:
     row = next(planted(faint=NOTHING)["safeguards"].assign(cut=math.nan).itertuples())
     text = safeguards.sentence(row)
