@@ -27,7 +27,8 @@ too).
 - ``gradients``: whether two texts would pull the weights the same way. ``gradient_pull``: which
   rows of a data set would pull them where some text does.
 - ``pilot``, ``virtual_step``, ``kernel_flow``, ``lesson_in_prompt``: what a model would say after a
-  lesson, without the lesson; each says what it cost.
+  lesson, without the lesson; each says what it cost. ``pilot_features``, ``virtual_features``: what
+  would be active inside.
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``,
 ``logistic``, ``pca``, ``pca_of_difference``, ``trait_vectors`` of a chat model's own answers,
@@ -71,6 +72,7 @@ from persona_interp.record.kernel_flow import kernel_flow
 from persona_interp.record.lens import lens
 from persona_interp.record.lesson_in_prompt import lesson_in_prompt
 from persona_interp.record.local_judge import LocalJudge
+from persona_interp.record.moved_features import pilot_features, virtual_features
 from persona_interp.record.pilot import pilot
 from persona_interp.record.profile import profile
 from persona_interp.record.projections import projections
@@ -128,6 +130,7 @@ __all__ = [
     "pca",
     "pca_of_difference",
     "pilot",
+    "pilot_features",
     "profile",
     "project_out",
     "projection_difference",
@@ -146,6 +149,7 @@ __all__ = [
     "trait_bits",
     "trait_probes",
     "trait_vectors",
+    "virtual_features",
     "virtual_step",
     "write_capping",
     "write_vectors",

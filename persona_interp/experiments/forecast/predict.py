@@ -14,9 +14,9 @@ from persona_interp.analysis.beliefs import NAMELESS
 from persona_interp.experiments.forecast.beliefs import SPLIT, last_rows
 from persona_interp.models import Checkpoint, Stage
 from persona_interp.record.doses import TAUGHT
+from persona_interp.record.lesson_direction import HALF_WAY
 from persona_interp.record.lesson_gradients import ADAM, PLAIN, SIGN
 from persona_interp.record.lesson_rows import path_length
-from persona_interp.record.virtual_step import HALF_WAY
 from persona_interp.schema.words import Predictor
 from persona_interp.worlds import World
 
