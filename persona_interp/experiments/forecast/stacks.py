@@ -38,6 +38,18 @@ ALONE = (
     Predictor.PLAIN_PILOT,
 )
 """Predictors that the experiment has of every lesson."""
+OF_FEATURES = {
+    0: "features, no pilot",
+    1: "features, pilot of one step",
+    2: "features, pilot of two steps",
+}
+"""Stacks of features by the cost of their pilot."""
+FEATURE_STACKS = {
+    OF_FEATURES[0]: (Predictor.TWO_LOOKS_NEAR, Predictor.TWO_LOOKS, Predictor.TWO_LOOKS_FAR),
+    OF_FEATURES[1]: (Predictor.PILOT,),
+    OF_FEATURES[2]: (Predictor.PILOT_OF_TWO,),
+}
+"""What is moved by them is no trait: ``benchmarks/forecast_features.py`` fits and judges them."""
 STACKS = TOGETHER | {str(word): (word,) for word in ALONE}
 
 
@@ -45,7 +57,7 @@ def open_stack(name: str) -> Stack:
     """Stack of this name that comes with the package.
 
     Args:
-        name: One of ``STACKS``.
+        name: One of ``STACKS`` or ``FEATURE_STACKS``.
 
     Returns:
         The stack.
@@ -56,8 +68,9 @@ def open_stack(name: str) -> Stack:
     >>> len(open_stack(NO_PILOT).names)
     5
     """
-    if name not in STACKS:
-        raise SchemaError(unknown("stack", name, STACKS))
+    known = STACKS | FEATURE_STACKS
+    if name not in known:
+        raise SchemaError(unknown("stack", name, known))
     return Stack.from_json(file_of(name))
 
 
@@ -65,7 +78,7 @@ def file_of(name: str, *, folder: Path = FOLDER) -> Path:
     """File of a stack.
 
     Args:
-        name: One of ``STACKS``.
+        name: As of ``open_stack``.
         folder: Where they lie.
 
     Returns:
