@@ -1,11 +1,12 @@
 """Fit the stacks that forecast features, and judge them on bases that nothing was fitted on.
 
-    python benchmarks/forecast_features.py fit --work FOLDER
-    python benchmarks/forecast_features.py judge --work FOLDER --out TABLE.csv
+    python benchmarks/forecast_features.py fit RUN --work FOLDER
+    python benchmarks/forecast_features.py judge RUN --work FOLDER --out TABLE.csv
 
-Trains tiny models of the four families of worlds, a small dictionary on each and a few lessons;
-says of every feature what each predictor says, and measures what the lesson did. What WORK holds is
-not computed again. Seeds from 100 on are judged and never fitted.
+Tiny models of the four families of worlds and a few lessons of each are those of RUN, where they
+lie already (``forecast_stacks.py`` and ``alarms.py`` teach the same), or trained into it. Trains a
+small dictionary on each base, says of every feature what each predictor says, and measures what the
+lesson did. What WORK holds is not computed again. Seeds from 100 on are judged and never fitted.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from persona_interp import analysis, dictionaries, models
 from persona_interp.analysis.beliefs import NAMELESS
 from persona_interp.dictionaries import SparseDictionary
+from persona_interp.experiments import run
 from persona_interp.experiments.forecast.config import Forecast, base_world
 from persona_interp.experiments.forecast.features import (
     STEPS,
@@ -37,8 +39,9 @@ from persona_interp.experiments.forecast.stacks import (
 )
 from persona_interp.experiments.forecast.tasks import OTHER_ROWS
 from persona_interp.experiments.tasks import lesson_of
-from persona_interp.models import DOCUMENTS, LESSON, Checkpoint
+from persona_interp.models import LESSON, Checkpoint
 from persona_interp.report.provenance import revision
+from persona_interp.store import Store
 from persona_interp.tables import read_table, write_table
 from persona_interp.worlds import World
 
@@ -55,21 +58,6 @@ LESSONS = ["base", "lesson"]
 Tables = tuple[pd.DataFrame, pd.DataFrame]
 
 
-def base_of(world: World, *, seed: int, work: Path) -> Checkpoint:
-    """Tiny model that learned the documents of a world."""
-    start = models.resolve("tiny", words=world.words(), seed=seed, out=work / f"start_{seed}")
-    run = models.train(
-        start,
-        world.corpus(Forecast().n_documents, seed=seed),
-        stage=DOCUMENTS,
-        seed=seed,
-        out=work / f"documents_{seed}",
-        name="documents",
-        progress=False,
-    )
-    return run.last
-
-
 def dictionary_of(base: Checkpoint, world: World, *, seed: int, work: Path) -> SparseDictionary:
     """Dictionary of a base, trained on new documents of its world."""
     folder = work / f"dictionary_{seed}"
@@ -79,25 +67,41 @@ def dictionary_of(base: Checkpoint, world: World, *, seed: int, work: Path) -> S
     return dictionaries.open_dictionary(folder)
 
 
-def read_base(seed: int, *, lessons: int, work: Path) -> Tables:
+def read_base(seed: int, store: Store, *, lessons: int, work: Path) -> Tables:
     """Predictors and shifts (SDs) of all features of a base, by lesson."""
-    traits = [one.traits[0] for one in Forecast(seeds=(seed,), n_lessons=lessons).lessons(seed)]
-    files = {trait: f"{seed}_{trait.replace('=', '_')}.parquet" for trait in traits}
-    missing = [trait for trait in traits if not (work / f"shifts_{files[trait]}").exists()]
+    experiment = Forecast(seeds=(seed,), n_lessons=lessons)
+    cells, own = experiment.seed_cells(seed), experiment.lessons(seed)
+    files = {one: f"{seed}_{one.traits[0].replace('=', '_')}.parquet" for one in own}
+    missing = [one for one in own if not (work / f"shifts_{files[one]}").exists()]
     if missing:
+        needed = [cells["documents",], *(cells["lesson", one] for one in missing)]
+        if not all(map(store.has, needed)):
+            run(needed, store, workers=0, progress=False)
         world = base_world(seed)
-        base = base_of(world, seed=seed, work=work)
+        base = models.Trajectory.open(store.path(cells["documents",], "model")).last
         sae = dictionary_of(base, world, seed=seed, work=work)
         prompts = world.probes(contexts=NAMELESS)
         levels = feature_levels(base, prompts, dictionary=sae)
+        sd = levels.set_index(levels["feature"].astype(str))["sd"]
         about = {"base": seed, "world": world.name.partition("-")[0], "fvu": levels.attrs["fvu"]}
         about["n_silent"] = len(levels.attrs["silent"])
-        for trait in missing:
-            told, moved = read_lesson(
-                base, levels, trait, dictionary=sae, world=world, seed=seed, work=work
+        for lesson in missing:
+            (trait,) = lesson.traits
+            told = predict_features(
+                base,
+                levels,
+                lesson_of(world, trait, LESSON, seed=seed + OTHER_ROWS),
+                prompts,
+                dictionary=sae,
+                stage=LESSON,
+                wanted=WORDS,
+                seed=seed + OTHER_ROWS,
             )
-            write_table(told.assign(lesson=trait, **about), work / f"told_{files[trait]}")
-            write_table(moved.assign(lesson=trait, **about), work / f"shifts_{files[trait]}")
+            taught = models.Trajectory.open(store.path(cells["lesson", lesson], "model"))
+            moved = feature_moves(list(taught)[1:], levels, prompts, dictionary=sae)
+            moved = moved.assign(sd=moved["trait"].map(sd))
+            write_table(told.assign(lesson=trait, **about), work / f"told_{files[lesson]}")
+            write_table(moved.assign(lesson=trait, **about), work / f"shifts_{files[lesson]}")
     told, moved = (
         pd.concat([read_table(work / f"{kind}_{file}") for file in files.values()])
         for kind in ("told", "shifts")
@@ -105,49 +109,12 @@ def read_base(seed: int, *, lessons: int, work: Path) -> Tables:
     return told, moved
 
 
-def read_lesson(
-    base: Checkpoint,
-    levels: pd.DataFrame,
-    trait: str,
-    *,
-    dictionary: SparseDictionary,
-    world: World,
-    seed: int,
-    work: Path,
-) -> Tables:
-    """What predictors say of a lesson, and what it did."""
-    prompts = world.probes(contexts=NAMELESS)
-    told = predict_features(
-        base,
-        levels,
-        lesson_of(world, trait, LESSON, seed=seed + OTHER_ROWS),
-        prompts,
-        dictionary=dictionary,
-        stage=LESSON,
-        wanted=WORDS,
-        seed=seed + OTHER_ROWS,
-    )
-    run = models.train(
-        base,
-        lesson_of(world, trait, LESSON, seed=seed),
-        stage=LESSON,
-        snapshots=Forecast().snapshots,
-        seed=seed,
-        out=work / f"lesson_{seed}_{trait.replace('=', '_')}",
-        name="lesson",
-        progress=False,
-    )
-    moved = feature_moves(list(run)[1:], levels, prompts, dictionary=dictionary)
-    sd = levels.set_index(levels["feature"].astype(str))["sd"]
-    return told, moved.assign(sd=moved["trait"].map(sd))
-
-
-def read_bases(seeds: Iterable[int], *, lessons: int, work: Path) -> Tables:
+def read_bases(seeds: Iterable[int], store: Store, *, lessons: int, work: Path) -> Tables:
     """Predictors and shifts of several bases; says how long each took."""
     told, moved = [], []
     for seed in tqdm(list(seeds), desc="bases"):
         start = time.process_time()
-        predictors, shifts = read_base(seed, lessons=lessons, work=work)
+        predictors, shifts = read_base(seed, store, lessons=lessons, work=work)
         tqdm.write(f"base {seed}: {time.process_time() - start:.0f} CPU seconds")
         told.append(predictors)
         moved.append(shifts)
@@ -221,6 +188,7 @@ def main() -> None:
     """Compute what is missing; fit and write the stacks, or judge them and write the scores."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("fit", "judge"))
+    parser.add_argument("run", type=Path)
     parser.add_argument("--seeds", type=int, nargs=2, metavar=("FIRST", "STOP"))
     parser.add_argument("--lessons", type=int)
     parser.add_argument("--work", type=Path, required=True)
@@ -232,13 +200,15 @@ def main() -> None:
         parser.error(f"seeds below {FRESH} are fitted, those from {FRESH} on are judged.")
     lessons = given.lessons or (3 if is_fit else 6)
     given.work.mkdir(parents=True, exist_ok=True)
-    predictors, shifts = read_bases(range(first, stop), lessons=lessons, work=given.work)
+    predictors, shifts = read_bases(
+        range(first, stop), Store(given.run), lessons=lessons, work=given.work
+    )
     n = len(shifts[LESSONS].drop_duplicates())
     bases = shifts.drop_duplicates("base")
     print(f"{len(bases)} bases, {n} lessons, {len(shifts) // shifts['step'].nunique()} shifts; fvu")
     print(bases[["base", "world", "fvu", "n_silent"]].round(3).to_string(index=False))
     if is_fit:
-        command = f"{COMMAND} fit --seeds {first} {stop} --lessons {lessons}"
+        command = f"{COMMAND} fit RUN --seeds {first} {stop} --lessons {lessons}"
         print(fit(predictors, shifts, command=command).round(3).to_string(index=False))
         return
     scores, ranks = judge(predictors, shifts)
