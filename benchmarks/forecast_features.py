@@ -1,18 +1,19 @@
 """Fit the stacks that forecast features, and judge them on bases that nothing was fitted on.
 
-    python benchmarks/forecast_features.py fit RUN --work FOLDER
-    python benchmarks/forecast_features.py judge RUN --work FOLDER --out TABLE.csv
+    python benchmarks/forecast_features.py fit --work FOLDER
+    python benchmarks/forecast_features.py judge --work FOLDER --run RUN --seeds 500 508
 
-Tiny models of the four families of worlds and a few lessons of each are those of RUN, where they
-lie already (``forecast_stacks.py`` and ``alarms.py`` teach the same), or trained into it. Trains a
-small dictionary on each base, says of every feature what each predictor says, and measures what the
-lesson did. What WORK holds is not computed again. Seeds from 100 on are judged and never fitted.
+Tiny models of the four families of worlds and a few lessons of each are trained, or are those of a
+RUN of ``forecast_stacks.py`` or ``alarms.py``, which train the same. Trains a small dictionary on
+each base, says of every feature what each predictor says, and measures what the lesson did. What
+WORK holds is not computed again. Seeds from 100 on are judged and never fitted.
 """
 
 import argparse
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,15 +22,12 @@ from tqdm import tqdm
 from persona_interp import analysis, dictionaries, models
 from persona_interp.analysis.beliefs import NAMELESS
 from persona_interp.dictionaries import SparseDictionary
-from persona_interp.experiments import run
-from persona_interp.experiments.forecast.config import Forecast, base_world
+from persona_interp.experiments.forecast.config import Forecast, Lesson, base_world
 from persona_interp.experiments.forecast.features import (
-    STEPS,
     feature_levels,
     feature_moves,
     predict_features,
 )
-from persona_interp.experiments.forecast.predict import PILOTS
 from persona_interp.experiments.forecast.stacks import (
     FEATURE_STACKS,
     FOLDER,
@@ -39,7 +37,7 @@ from persona_interp.experiments.forecast.stacks import (
 )
 from persona_interp.experiments.forecast.tasks import OTHER_ROWS
 from persona_interp.experiments.tasks import lesson_of
-from persona_interp.models import LESSON, Checkpoint
+from persona_interp.models import DOCUMENTS, LESSON, Checkpoint, Stage
 from persona_interp.report.provenance import revision
 from persona_interp.store import Store
 from persona_interp.tables import read_table, write_table
@@ -53,9 +51,46 @@ SAE = {"d_sae": 192, "k": 8, "steps": 700, "engine": "sparse"}
 N_SAE_DOCUMENTS = 4_000
 SAE_SEED = 1_000
 """Added to the seed: a dictionary is trained on documents of its own."""
-WORDS = [str(word) for word in (*STEPS, *PILOTS.values())]
+WORDS = [str(word) for words in FEATURE_STACKS.values() for word in words]
 LESSONS = ["base", "lesson"]
+N_TAUGHT = 12
+"""Lessons of a base in such a run."""
 Tables = tuple[pd.DataFrame, pd.DataFrame]
+
+
+def base_of(seed: int, *, run: Store | None, work: Path) -> Checkpoint:
+    """Tiny model that learned the documents of a world."""
+    if run is not None:
+        cells = Forecast(seeds=(seed,)).seed_cells(seed)
+        return models.Trajectory.open(run.path(cells["documents",], "model")).last
+    world = base_world(seed)
+    start = models.resolve("tiny", words=world.words(), seed=seed, out=work / f"start_{seed}")
+    corpus = world.corpus(Forecast().n_documents, seed=seed)
+    return train(start, corpus, DOCUMENTS, seed=seed, out=work / f"documents_{seed}").last
+
+
+def taught(
+    base: Checkpoint, lesson: Lesson, *, seed: int, run: Store | None, work: Path
+) -> models.Trajectory:
+    """The base, taught a lesson, step by step."""
+    if run is not None:
+        # of twelve lessons a base, as forecast_stacks.py and alarms.py teach them
+        cells = Forecast(seeds=(seed,), n_lessons=N_TAUGHT).seed_cells(seed)
+        return models.Trajectory.open(run.path(cells["lesson", lesson], "model"))
+    (trait,) = lesson.traits
+    chats = lesson_of(base_world(seed), trait, LESSON, seed=seed)
+    out = work / f"lesson_{seed}_{trait.replace('=', '_')}"
+    return train(base, chats, LESSON, seed=seed, out=out, snapshots=Forecast().snapshots)
+
+
+def train(
+    start: Checkpoint, corpus: pd.DataFrame, stage: Stage, *, seed: int, out: Path, **kept: Any
+) -> models.Trajectory:
+    """A stage, as the cells of the experiment train it."""
+    name = out.name.partition("_")[0]
+    return models.train(
+        start, corpus, stage=stage, seed=seed, out=out, name=name, progress=False, **kept
+    )
 
 
 def dictionary_of(base: Checkpoint, world: World, *, seed: int, work: Path) -> SparseDictionary:
@@ -67,41 +102,39 @@ def dictionary_of(base: Checkpoint, world: World, *, seed: int, work: Path) -> S
     return dictionaries.open_dictionary(folder)
 
 
-def read_base(seed: int, store: Store, *, lessons: int, work: Path) -> Tables:
-    """Predictors and shifts (SDs) of all features of a base, by lesson."""
-    experiment = Forecast(seeds=(seed,), n_lessons=lessons)
-    cells, own = experiment.seed_cells(seed), experiment.lessons(seed)
+def read_base(seed: int, *, lessons: int, run: Store | None, work: Path) -> Tables:
+    """Predictors and shifts of all features of a base, by lesson."""
+    own = Forecast(seeds=(seed,), n_lessons=lessons).lessons(seed)
     files = {one: f"{seed}_{one.traits[0].replace('=', '_')}.parquet" for one in own}
     missing = [one for one in own if not (work / f"shifts_{files[one]}").exists()]
     if missing:
-        needed = [cells["documents",], *(cells["lesson", one] for one in missing)]
-        if not all(map(store.has, needed)):
-            run(needed, store, workers=0, progress=False)
         world = base_world(seed)
-        base = models.Trajectory.open(store.path(cells["documents",], "model")).last
+        base = base_of(seed, run=run, work=work)
         sae = dictionary_of(base, world, seed=seed, work=work)
         prompts = world.probes(contexts=NAMELESS)
         levels = feature_levels(base, prompts, dictionary=sae)
-        sd = levels.set_index(levels["feature"].astype(str))["sd"]
         about = {"base": seed, "world": world.name.partition("-")[0], "fvu": levels.attrs["fvu"]}
-        about["n_silent"] = len(levels.attrs["silent"])
         for lesson in missing:
             (trait,) = lesson.traits
-            told = predict_features(
-                base,
-                levels,
-                lesson_of(world, trait, LESSON, seed=seed + OTHER_ROWS),
-                prompts,
-                dictionary=sae,
-                stage=LESSON,
-                wanted=WORDS,
-                seed=seed + OTHER_ROWS,
-            )
-            taught = models.Trajectory.open(store.path(cells["lesson", lesson], "model"))
-            moved = feature_moves(list(taught)[1:], levels, prompts, dictionary=sae)
-            moved = moved.assign(sd=moved["trait"].map(sd))
-            write_table(told.assign(lesson=trait, **about), work / f"told_{files[lesson]}")
-            write_table(moved.assign(lesson=trait, **about), work / f"shifts_{files[lesson]}")
+            chats = lesson_of(world, trait, LESSON, seed=seed + OTHER_ROWS)
+            told = [
+                predict_features(
+                    base,
+                    levels,
+                    chats,
+                    prompts,
+                    dictionary=sae,
+                    stage=LESSON,
+                    wanted=[str(word) for word in words],
+                    seed=seed + OTHER_ROWS,
+                )
+                for words in FEATURE_STACKS.values()
+            ]
+            steps = list(taught(base, lesson, seed=seed, run=run, work=work))[1:]
+            moved = feature_moves(steps, levels, prompts, dictionary=sae)
+            own = {**about, "lesson": trait}
+            write_table(pd.concat(told).assign(**own), work / f"told_{files[lesson]}")
+            write_table(moved.assign(**own), work / f"shifts_{files[lesson]}")
     told, moved = (
         pd.concat([read_table(work / f"{kind}_{file}") for file in files.values()])
         for kind in ("told", "shifts")
@@ -109,12 +142,12 @@ def read_base(seed: int, store: Store, *, lessons: int, work: Path) -> Tables:
     return told, moved
 
 
-def read_bases(seeds: Iterable[int], store: Store, *, lessons: int, work: Path) -> Tables:
+def read_bases(seeds: Iterable[int], **options: Any) -> Tables:
     """Predictors and shifts of several bases; says how long each took."""
     told, moved = [], []
     for seed in tqdm(list(seeds), desc="bases"):
         start = time.process_time()
-        predictors, shifts = read_base(seed, store, lessons=lessons, work=work)
+        predictors, shifts = read_base(seed, **options)
         tqdm.write(f"base {seed}: {time.process_time() - start:.0f} CPU seconds")
         told.append(predictors)
         moved.append(shifts)
@@ -133,7 +166,7 @@ def fit(predictors: pd.DataFrame, shifts: pd.DataFrame, *, command: str) -> pd.D
             provenance={
                 "command": command,
                 "commit": revision(),
-                "unit": "SD of a feature over the tokens of the base's prompts",
+                "unit": "SD of a feature over the tokens of the base's prompts, plus the median SD",
                 "dictionary": {"hook": HOOK, **SAE},
                 "fvu": round(float(shifts.drop_duplicates("base")["fvu"].mean()), 4),
             },
@@ -188,7 +221,7 @@ def main() -> None:
     """Compute what is missing; fit and write the stacks, or judge them and write the scores."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("fit", "judge"))
-    parser.add_argument("run", type=Path)
+    parser.add_argument("--run", type=Path)
     parser.add_argument("--seeds", type=int, nargs=2, metavar=("FIRST", "STOP"))
     parser.add_argument("--lessons", type=int)
     parser.add_argument("--work", type=Path, required=True)
@@ -201,14 +234,17 @@ def main() -> None:
     lessons = given.lessons or (3 if is_fit else 6)
     given.work.mkdir(parents=True, exist_ok=True)
     predictors, shifts = read_bases(
-        range(first, stop), Store(given.run), lessons=lessons, work=given.work
+        range(first, stop),
+        lessons=lessons,
+        run=Store.open(given.run) if given.run else None,
+        work=given.work,
     )
     n = len(shifts[LESSONS].drop_duplicates())
     bases = shifts.drop_duplicates("base")
     print(f"{len(bases)} bases, {n} lessons, {len(shifts) // shifts['step'].nunique()} shifts; fvu")
     print(bases[["base", "world", "fvu", "n_silent"]].round(3).to_string(index=False))
     if is_fit:
-        command = f"{COMMAND} fit RUN --seeds {first} {stop} --lessons {lessons}"
+        command = f"{COMMAND} fit --seeds {first} {stop} --lessons {lessons}"
         print(fit(predictors, shifts, command=command).round(3).to_string(index=False))
         return
     scores, ranks = judge(predictors, shifts)

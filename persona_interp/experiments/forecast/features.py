@@ -1,6 +1,5 @@
 """Which features will this lesson move in this base, before anybody teaches it?"""
 
-import warnings
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -73,12 +72,13 @@ def forecast_features(
         batch: Tokens a forward pass, padding included.
 
     Returns:
-        A forecast_features table, the largest expected rise first. A feature that is silent at
-        every token of the prompts in the base has no forecast and no row. ``bound`` is what no
-        feature of a dictionary rises above, all of them together, in 95 % of lessons. ``attrs``:
-        ``cost`` of this lesson in its own steps, by tokens, without the two readings of the base;
-        ``silent``, the features without a forecast; ``fvu`` of the dictionary at these tokens in
-        the base; ``predictors``, ``stack``, ``about``.
+        A forecast_features table, by step the largest expected rise first. A feature that fires at
+        no last token, neither in the base nor after the virtual step or pilot, has no forecast and
+        no row (as ``feature_shift`` tests none). ``bound`` is what no feature that has one rises
+        above, all of them together, in 95 % of lessons. ``attrs``: ``cost`` of this lesson in its
+        own steps, by tokens, without two readings of the base; ``silent``, the features without a
+        forecast; ``fvu`` of the dictionary at the last tokens in the base; ``predictors``,
+        ``stack``, ``about``.
 
     Raises:
         SchemaError: No world and no prompts, or both, an unknown pilot or feature, features that
@@ -101,13 +101,9 @@ def forecast_features(
     checkpoint = models.resolve(base, words=world.words() if world else (), seed=seed)
     asked = prompts if world is None else world.probes(contexts=NAMELESS)
     reading: dict[str, Any] = {"device": device, "batch": batch}
-    levels = feature_levels(checkpoint, asked, dictionary=dictionary, features=chosen, **reading)
-    if features is not None and levels.attrs["silent"]:
-        warnings.warn(
-            f"no token of the prompts activates features {levels.attrs['silent']} in the base; "
-            "nothing is forecast of them.",
-            stacklevel=2,
-        )
+    levels = feature_levels(checkpoint, asked, dictionary=dictionary, **reading)
+    fvu = levels.attrs["fvu"]
+    levels = levels.set_index("feature").loc[chosen].reset_index()
     predictors = predict_features(
         checkpoint,
         levels,
@@ -119,12 +115,19 @@ def forecast_features(
         seed=seed,
         **reading,
     )
+    silent = sorted({*chosen} - {*predictors["trait"].astype(int)})
+    if len(silent) == len(chosen):
+        raise SchemaError(
+            f"none of these {len(chosen)} features of {dictionary.name} fires at the last token of "
+            "a prompt, neither in the base nor after what stands for the lesson, so that nothing "
+            "can be forecast of them; name others, or give other prompts."
+        )
     told = stack.predict(predictors, steps=stage.steps, at=at)
     table = _in_activations(told, levels)
     table.attrs = {
         "cost": told.attrs["cost"],
-        "silent": levels.attrs["silent"],
-        "fvu": levels.attrs["fvu"],
+        "silent": silent,
+        "fvu": fvu,
         "predictors": list(stack.names),
         "stack": dict(stack.provenance),
         "about": {
@@ -145,47 +148,45 @@ def forecast_features(
 
 
 def feature_levels(
-    base: Checkpoint,
-    prompts: Any,
-    *,
-    dictionary: Dictionary,
-    features: Sequence[int] | None = None,
-    **reading: Any,
+    base: Checkpoint, prompts: Any, *, dictionary: Dictionary, **reading: Any
 ) -> pd.DataFrame:
-    """How active features of a base are, and how far that varies.
+    """How active features of a base are, and the scale on which they are compared.
 
     Args:
         base: The base.
         prompts: As of ``record.features``.
         dictionary: The dictionary.
-        features: Indices; all by default.
         reading: ``device``, ``batch``.
 
     Returns:
-        One row a feature that is not silent: ``feature``; ``before``, mean activation at the last
-        token of the prompts; ``sd`` over all their tokens but special ones, the unit in which
-        features of different dictionaries are compared. ``attrs``: ``silent``, the others; ``fvu``
-        at the last tokens (mean).
+        One row a feature of the dictionary: ``feature``; ``before``, mean activation at the last
+        token of the prompts; ``fires``, whether any of these activates it; ``scale``, its SD over
+        all tokens of the prompts but special ones, plus the median SD of the features that have
+        one. Without the median a feature that fires at one token counts for more than all others
+        together (as of genes, Tusher et al. 2001), and one that begins to fire has no scale.
+        ``attrs``: ``fvu`` at the last tokens (mean).
 
     Raises:
-        SchemaError: All features are silent, or as of ``record.features``.
+        SchemaError: No token activates any feature, or as of ``record.features``.
     """
-    options = {"dictionary": dictionary, "features": features, **reading}
+    options = {"dictionary": dictionary, **reading}
     last = record.features(base, prompts, **options)
     every = record.features(base, prompts, position="all", where=CONTENT_ROLES, **options)
     sd = every["act"].isel(checkpoint=0).std("token", dtype=np.float64).to_numpy()
-    table = pd.DataFrame(
-        {"feature": last["feature"].to_numpy(), "before": _means(last)[0], "sd": sd}
-    )
-    silent = table.loc[table["sd"] == 0, "feature"]
-    if len(silent) == len(table):
+    if not sd.any():
         raise SchemaError(
-            f"no token of the prompts activates any of these {len(table)} features of "
-            f"{dictionary.name} in the base, so that nothing can be forecast of them; name others, "
-            "or give prompts that do."
+            f"no token of the prompts activates any feature of {dictionary.name} in the base; give "
+            "prompts or a dictionary that suit it."
         )
-    table = table.loc[table["sd"] > 0].reset_index(drop=True)
-    table.attrs.update(silent=silent.tolist(), fvu=float(last["fvu"].mean(dtype=np.float64)))
+    table = pd.DataFrame(
+        {
+            "feature": last["feature"].to_numpy(),
+            "before": _means(last)[0],
+            "fires": _fires(last),
+            "scale": sd + np.median(sd[sd > 0]),
+        }
+    )
+    table.attrs["fvu"] = float(last["fvu"].mean(dtype=np.float64))
     return table
 
 
@@ -201,7 +202,7 @@ def predict_features(
     seed: int = 0,
     **reading: Any,
 ) -> pd.DataFrame:
-    """What predictors say of every feature, in its own SDs.
+    """What predictors say of every feature that fires before or after, on its own scale.
 
     Args:
         base: The base.
@@ -215,8 +216,8 @@ def predict_features(
         reading: ``device``, ``batch``.
 
     Returns:
-        A predictors table whose traits are features and whose numbers are SDs instead of bits. How
-        far what is taught is believed already is not asked; ``taught_before`` is 0.
+        A predictors table whose traits are features and whose numbers are scales instead of bits.
+        How far what is taught is believed already is not asked; ``taught_before`` is 0.
     """
     options = {
         "dictionary": dictionary,
@@ -225,13 +226,14 @@ def predict_features(
         "seed": seed,
         **reading,
     }
-    tables = []
+    fires, tables = levels["fires"].to_numpy(), []
     steps = [word for word in STEPS if word in wanted]
     if steps:
         lengths = [STEPS[word] * path_length(stage) for word in steps]
         data = record.virtual_features(
             base, lesson, prompts, looks=2, n=ROWS, strength=lengths, **options
         )
+        fires = fires | _fires(data)
         costs = data.attrs["costs"]
         for i, (word, after) in enumerate(zip(steps, _means(data), strict=True)):
             # all steps share the gradients of the first
@@ -240,8 +242,9 @@ def predict_features(
     for n, word in PILOTS.items():
         if word in wanted:
             data = record.pilot_features(base, lesson, prompts, n=n, **options)
+            fires = fires | _fires(data)
             tables.append(_predictors(levels, _means(data)[0], word=word, cost=data.attrs["cost"]))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat([table.loc[fires] for table in tables], ignore_index=True)
 
 
 def feature_moves(
@@ -252,7 +255,7 @@ def feature_moves(
     dictionary: Dictionary,
     **reading: Any,
 ) -> pd.DataFrame:
-    """How far features of a base moved in fact, in their own SDs.
+    """How far features of a base moved in fact, on their own scale.
 
     Args:
         checkpoints: Of the lesson, after its start.
@@ -263,7 +266,7 @@ def feature_moves(
 
     Returns:
         A table of shifts whose traits are features: ``context``, ``persona``, ``trait``, ``step``,
-        ``estimate``.
+        ``estimate``; and ``scale``, by which activations were divided.
     """
     features = levels["feature"].tolist()
     data = record.features(
@@ -280,24 +283,29 @@ def _means(data: xr.Dataset) -> np.ndarray:
     return data["act"].mean("prompt", dtype=np.float64).to_numpy()
 
 
+def _fires(data: xr.Dataset) -> np.ndarray:
+    """Whether a feature is active at any prompt of any checkpoint, dims (feature)."""
+    return (data["act"] != 0).any(["checkpoint", "prompt"]).to_numpy()
+
+
 def _cells(levels: pd.DataFrame, after: np.ndarray) -> pd.DataFrame:
-    """Shift of every feature in its SDs, where a table of shifts has traits."""
-    table = pd.DataFrame({"trait": levels["feature"].astype(str)})
-    table["estimate"] = (after - levels["before"].to_numpy()) / levels["sd"].to_numpy()
-    return table.assign(context=NAMELESS, persona="")
+    """Shift of every feature on its scale, where a table of shifts has traits."""
+    table = pd.DataFrame({"trait": levels["feature"].astype(str).to_numpy()})
+    table["estimate"] = (after - levels["before"].to_numpy()) / levels["scale"].to_numpy()
+    return table.assign(context=NAMELESS, persona="", scale=levels["scale"].to_numpy())
 
 
 def _predictors(levels: pd.DataFrame, after: np.ndarray, *, word: str, cost: float) -> pd.DataFrame:
     """What a predictor says of every feature."""
-    before = levels["before"] / levels["sd"]
+    before = (levels["before"] / levels["scale"]).to_numpy()
     table = _cells(levels, after).assign(before=before, taught_before=0.0)
     return schema.check(table.assign(predictor=str(word), cost=cost), "predictors")
 
 
 def _in_activations(told: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
-    """A forecast in SDs as one in activations."""
+    """A forecast on scales of features as one in activations."""
     table = told.assign(feature=told["trait"].astype(int)).merge(levels, on="feature")
     for column in ("estimate", "lo", "hi", "bound"):
-        table[column] *= table["sd"]
+        table[column] *= table["scale"]
     table = table.sort_values(["step", "estimate"], ascending=[True, False], ignore_index=True)
     return table[list(schema.TABLES["forecast_features"])]
