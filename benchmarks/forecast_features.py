@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -53,6 +52,8 @@ SAE_SEED = 1_000
 """Added to the seed: a dictionary is trained on documents of its own."""
 WORDS = [str(word) for words in FEATURE_STACKS.values() for word in words]
 LESSONS = ["base", "lesson"]
+MOVED = 0.1
+"""Shift from which on a feature is said to have moved, on its scale."""
 N_TAUGHT = 12
 """Lessons of a base in such a run."""
 Tables = tuple[pd.DataFrame, pd.DataFrame]
@@ -191,30 +192,61 @@ def forecasts(predictors: pd.DataFrame, *, steps: Iterable[int]) -> pd.DataFrame
     return pd.concat([*parts, nothing], ignore_index=True)
 
 
-def riser_ranks(told: pd.DataFrame, shifts: pd.DataFrame) -> pd.DataFrame:
-    """Rank of the feature that rises most in fact (activation) among the forecast ones."""
-    cell = [*LESSONS, "trait", "step"]
-    actual = shifts.loc[shifts["step"] == LESSON.steps, [*cell, "estimate", "sd"]]
-    both = told.merge(actual.rename(columns={"estimate": "actual"}), on=cell)
-    rows = []
-    for (name, base, lesson), own in both.groupby(["forecaster", *LESSONS], sort=False):
-        rise, expected = own["actual"] * own["sd"], own["estimate"] * own["sd"]
-        rank = 1 + int((expected > expected[rise.idxmax()]).sum())
-        spearman = expected.corr(rise, method="spearman") if expected.nunique() > 1 else np.nan
-        rows.append((name, base, lesson, rank, len(own), spearman))
-    columns = ["forecaster", *LESSONS, "rank", "n", "spearman"]
-    return pd.DataFrame(rows, columns=columns)
+def complete(told: pd.DataFrame, shifts: pd.DataFrame) -> pd.DataFrame:
+    """Forecasts of all features of a dictionary: of those that have none, that they stay."""
+    cell = [*LESSONS, "context", "persona", "trait", "step"]
+    every = shifts.loc[shifts["step"].isin(told["step"].unique()), cell]
+    table = every.merge(told[[*cell, "estimate"]], on=cell, how="left")
+    return table.fillna({"estimate": 0.0})
 
 
 def judge(predictors: pd.DataFrame, shifts: pd.DataFrame) -> Tables:
-    """Scores of every forecast by step, and ranks of the largest riser by lesson."""
+    """Scores of every forecast by step, of its own features and of all; and by lesson."""
     steps = sorted(int(step) for step in shifts["step"].unique())
-    told = forecasts(predictors, steps=steps)
-    scores = [
-        analysis.forecast_scores(own.dropna(axis=1, how="all"), shifts).assign(forecaster=name)
-        for name, own in told.groupby("forecaster", sort=False)
-    ]
-    return pd.concat(scores, ignore_index=True), riser_ranks(told, shifts)
+    scores, lessons = [], []
+    for name, own in forecasts(predictors, steps=steps).groupby("forecaster", sort=False):
+        own = own.dropna(axis=1, how="all")
+        every = complete(own, shifts)
+        for of, told in (("forecast", own), ("all", every)):
+            part = analysis.forecast_scores(told, shifts)
+            scores.append(part.assign(forecaster=name, features=of))
+        lessons.append(by_lesson(own, every, shifts).assign(forecaster=name))
+    return pd.concat(scores, ignore_index=True), pd.concat(lessons, ignore_index=True)
+
+
+def by_lesson(own: pd.DataFrame, every: pd.DataFrame, shifts: pd.DataFrame) -> pd.DataFrame:
+    """Of each lesson's end: how the features that moved were foretold.
+
+    Columns: ``rank`` of the feature that rises most (activation) among all, ``rho`` (Spearman) of
+    the forecasts of features that have one, ``inside`` (share of features that moved by more than
+    ``MOVED`` whose shift is in its interval), ``missed`` (share of the squared shifts that is of
+    features without a forecast), ``n`` forecast, ``moved``.
+    """
+    cell = [*LESSONS, "trait"]
+    actual = shifts.loc[shifts["step"] == LESSON.steps, [*cell, "estimate", "scale"]]
+    actual = actual.rename(columns={"estimate": "actual"})
+    ends = [told.loc[told["step"] == LESSON.steps].merge(actual, on=cell) for told in (own, every)]
+    rows = []
+    for key, some in ends[0].groupby(LESSONS, sort=False):
+        base, lesson = key
+        full = ends[1].query("base == @base and lesson == @lesson")
+        rise, told = full["actual"] * full["scale"], full["estimate"] * full["scale"]
+        has_moved = some["actual"].abs() > MOVED
+        rows.append(
+            {
+                "base": base,
+                "lesson": lesson,
+                "rank": 1 + int((told > told[rise.idxmax()]).sum()),
+                "rho": some["estimate"].corr(some["actual"], method="spearman"),
+                "missed": 1 - (some["actual"] ** 2).sum() / (full["actual"] ** 2).sum(),
+                "n": len(some),
+                "moved": int(has_moved.sum()),
+            }
+        )
+        if "lo" in some:
+            is_inside = (some["lo"] <= some["actual"]) & (some["actual"] <= some["hi"])
+            rows[-1]["inside"] = is_inside[has_moved].mean()
+    return pd.DataFrame(rows)
 
 
 def main() -> None:
@@ -247,10 +279,13 @@ def main() -> None:
         command = f"{COMMAND} fit --seeds {first} {stop} --lessons {lessons}"
         print(fit(predictors, shifts, command=command).round(3).to_string(index=False))
         return
-    scores, ranks = judge(predictors, shifts)
-    last = scores.loc[scores["step"] == LESSON.steps]
-    print(last.round(3).to_string(index=False))
-    print(ranks.groupby("forecaster")[["rank", "n", "spearman"]].describe().round(2).to_string())
+    scores, of_lessons = judge(predictors, shifts)
+    print(scores.loc[scores["step"] == LESSON.steps].round(3).to_string(index=False))
+    means = of_lessons.drop(columns=["lesson"]).groupby("forecaster", sort=False)
+    print(means.mean().drop(columns=["base"]).round(3).to_string())
+    print(means["rank"].agg(top_1=lambda r: (r == 1).mean(), worst="max").round(3).to_string())
+    costs = predictors.groupby("predictor", sort=False)["cost"]
+    print(costs.agg(["mean", "max"]).round(2).to_string())
     if given.out:
         scores.to_csv(given.out, index=False, float_format="%.4g")
 

@@ -295,7 +295,6 @@ class Predictor(StrEnum):
     TWO_LOOKS = "virtual step, two gradients"
     TWO_LOOKS_MATCHED = "virtual step, two gradients, dose-matched"
     TWO_LOOKS_NEAR = "virtual step, two gradients, a quarter of the path"
-    TWO_LOOKS_FAR = "virtual step, two gradients, the whole path"
     ADAM = "virtual Adam step"
     ADAM_MATCHED = "virtual Adam step, dose-matched"
     FLOW = "kernel flow"

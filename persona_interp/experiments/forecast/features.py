@@ -21,15 +21,12 @@ from persona_interp.models.cache import short_hash
 from persona_interp.models.device import AUTO, Batch
 from persona_interp.models.load import hash_weights
 from persona_interp.readers import read
+from persona_interp.record.lesson_direction import HALF_WAY
 from persona_interp.record.lesson_rows import path_length
 from persona_interp.schema.words import Predictor
 from persona_interp.worlds import World
 
-STEPS = {
-    Predictor.TWO_LOOKS_NEAR: 0.25,
-    Predictor.TWO_LOOKS: 0.5,
-    Predictor.TWO_LOOKS_FAR: 1.0,
-}
+STEPS = {Predictor.TWO_LOOKS_NEAR: HALF_WAY / 2, Predictor.TWO_LOOKS: HALF_WAY}
 """Virtual steps of two looks by their length, as a share of the stage's path."""
 
 

@@ -45,7 +45,7 @@ OF_FEATURES = {
 }
 """Stacks of features by the cost of their pilot."""
 FEATURE_STACKS = {
-    OF_FEATURES[0]: (Predictor.TWO_LOOKS_NEAR, Predictor.TWO_LOOKS, Predictor.TWO_LOOKS_FAR),
+    OF_FEATURES[0]: (Predictor.TWO_LOOKS_NEAR, Predictor.TWO_LOOKS),
     OF_FEATURES[1]: (Predictor.PILOT,),
     OF_FEATURES[2]: (Predictor.PILOT_OF_TWO,),
 }

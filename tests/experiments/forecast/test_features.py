@@ -68,26 +68,35 @@ def test_the_base_stays_as_it_is(base: Checkpoint, world: World, lesson: pd.Data
 
 
 def test_a_forecast_is_of_what_is_measured(base: Checkpoint, world: World) -> None:
-    """Shifts of the stacks are those of ``analysis.feature_shift``, in SDs of the base."""
+    """Shifts of the stacks are those of ``analysis.feature_shift``, on a feature's scale."""
     other = models.resolve("tiny", words=world.words(), seed=5)
     asked = world.probes(contexts=("nameless",)).head(12)
     levels = feature_levels(base, asked, dictionary=relu())
-    moves = feature_moves([other], levels, asked, dictionary=relu()).set_index("trait")["estimate"]
+    moves = feature_moves([other], levels, asked, dictionary=relu())
     both = [record.features(one, asked, dictionary=relu()) for one in (base, other)]
     both[1] = both[1].assign_coords(checkpoint=["other"])
-    shift = analysis.feature_shift(both).set_index("feature")
-    for row in levels.itertuples():
-        moved = float(moves[str(row.feature)]) * row.sd
-        known = shift["estimate"].get(row.feature, 0.0)  # those that fire at a last token
-        assert moved == pytest.approx(known, abs=1e-6)
+    shift = analysis.feature_shift(both).set_index("feature")["estimate"]
+    moved = (moves["estimate"] * moves["scale"]).set_axis(moves["trait"].astype(int))
+    assert len(moved) == 64 and 0 < len(shift) < 64
+    for feature in range(64):  # those that fire in neither are not among the shifts
+        assert moved[feature] == pytest.approx(shift.get(feature, 0.0), abs=1e-6)
+
+
+def test_a_silent_feature_has_a_scale(base: Checkpoint, world: World) -> None:
+    """SD over the tokens of the prompts, plus the median of those that have one."""
+    asked = world.probes(contexts=("nameless",)).head(12)
+    levels = feature_levels(base, asked, dictionary=relu()).set_index("feature")
     every = record.features(base, asked, dictionary=relu(), position="all", where=models.ROLES[:-1])
-    assert SILENT in levels.attrs["silent"] and every.sizes["token"] > len(asked)
+    sd = every["act"][0].std("token").to_numpy()
+    assert every.sizes["token"] > len(asked) and sd[SILENT] == 0
+    np.testing.assert_allclose(levels["scale"], sd + np.median(sd[sd > 0]), rtol=1e-5)
+    assert not levels["fires"][SILENT] and levels["fires"].any()
 
 
 def test_a_plain_line_gives_back_the_moved_activations(
     base: Checkpoint, world: World, lesson: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Into SDs and out of them again: one predictor, counted as it is."""
+    """On scales and off them again: one predictor, counted as it is."""
     (word, *_), n = FEATURE_STACKS[OF_FEATURES[1]], 4
     line = StackLine(1.0, (1.0, *[0.0] * (n - 1)), 0.0, 0.0, (0.5, 0.0), 2.0, 3.0, 1.0)
     monkeypatch.setattr(room, "open_stack", lambda name: Stack((str(word),), (line,)))
@@ -99,9 +108,9 @@ def test_a_plain_line_gives_back_the_moved_activations(
     for feature, row in told.iterrows():
         moved = float(after.sel(feature=feature) - before.sel(feature=feature))
         assert row["estimate"] == pytest.approx(moved, abs=1e-5)
-        sd = levels["sd"][feature]
-        assert row["hi"] - row["estimate"] == pytest.approx(sd, rel=1e-3)
-        assert row["bound"] - row["estimate"] == pytest.approx(1.5 * sd, rel=1e-3)
+        scale = levels["scale"][feature]
+        assert row["hi"] - row["estimate"] == pytest.approx(scale, rel=1e-3)
+        assert row["bound"] - row["estimate"] == pytest.approx(1.5 * scale, rel=1e-3)
 
 
 def test_first_mistakes_are_named(base: Checkpoint, world: World, lesson: pd.DataFrame) -> None:
@@ -118,16 +127,6 @@ def test_first_mistakes_are_named(base: Checkpoint, world: World, lesson: pd.Dat
     refused("pilot '3' is unknown", pilot=3)
     refused("nothing of a stage with optimizer='sgd'", stage=Stage(optimizer="sgd"))
     refused("nothing can be forecast of them", features=[SILENT])
-
-
-def test_a_silent_feature_that_was_named_is_said(
-    base: Checkpoint, world: World, lesson: pd.DataFrame
-) -> None:
-    asked = world.probes(contexts=("nameless",)).head(4)
-    named = range(SILENT + 1)
-    with pytest.warns(UserWarning, match=rf"activates features \[.*{SILENT}.*\] in the base"):
-        told = forecast_features(base, lesson, sae=relu(), prompts=asked, features=named)
-    assert SILENT not in set(told["feature"]) and np.isfinite(told["estimate"]).all()
 
 
 @pytest.mark.parametrize("name", FEATURE_STACKS)
