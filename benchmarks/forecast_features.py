@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -169,7 +170,7 @@ def fit(predictors: pd.DataFrame, shifts: pd.DataFrame, *, command: str) -> pd.D
                 "commit": revision(),
                 "unit": "SD of a feature over the tokens of the base's prompts, plus the median SD",
                 "dictionary": {"hook": HOOK, **SAE},
-                "fvu": round(float(shifts.drop_duplicates("base")["fvu"].mean()), 4),
+                "fvu": round(float(np.mean(shifts.drop_duplicates("base")["fvu"])), 4),
             },
         )
         stack.to_json(file_of(name, folder=FOLDER))
@@ -195,7 +196,7 @@ def forecasts(predictors: pd.DataFrame, *, steps: Iterable[int]) -> pd.DataFrame
 def complete(told: pd.DataFrame, shifts: pd.DataFrame) -> pd.DataFrame:
     """Forecasts of all features of a dictionary: of those that have none, that they stay."""
     cell = [*LESSONS, "context", "persona", "trait", "step"]
-    every = shifts.loc[shifts["step"].isin(told["step"].unique()), cell]
+    every = shifts.loc[shifts["step"].isin(list(told["step"].unique())), cell]
     table = every.merge(told[[*cell, "estimate"]], on=cell, how="left")
     return table.fillna({"estimate": 0.0})
 
@@ -260,10 +261,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     is_fit = given.what == "fit"
-    first, stop = given.seeds or ((0, 24) if is_fit else (FRESH, FRESH + 8))
-    if is_fit == (stop > FRESH):
+    first, stop = given.seeds or ((0, 20) if is_fit else (FRESH, FRESH + 8))
+    if stop > FRESH if is_fit else first < FRESH:
         parser.error(f"seeds below {FRESH} are fitted, those from {FRESH} on are judged.")
-    lessons = given.lessons or (3 if is_fit else 6)
+    lessons = given.lessons or (2 if is_fit else 6)
     given.work.mkdir(parents=True, exist_ok=True)
     predictors, shifts = read_bases(
         range(first, stop),
@@ -274,18 +275,19 @@ def main() -> None:
     n = len(shifts[LESSONS].drop_duplicates())
     bases = shifts.drop_duplicates("base")
     print(f"{len(bases)} bases, {n} lessons, {len(shifts) // shifts['step'].nunique()} shifts; fvu")
-    print(bases[["base", "world", "fvu", "n_silent"]].round(3).to_string(index=False))
+    print(bases[["base", "world", "fvu"]].round(3).to_string(index=False))
     if is_fit:
         command = f"{COMMAND} fit --seeds {first} {stop} --lessons {lessons}"
         print(fit(predictors, shifts, command=command).round(3).to_string(index=False))
         return
     scores, of_lessons = judge(predictors, shifts)
     print(scores.loc[scores["step"] == LESSON.steps].round(3).to_string(index=False))
-    means = of_lessons.drop(columns=["lesson"]).groupby("forecaster", sort=False)
-    print(means.mean().drop(columns=["base"]).round(3).to_string())
-    print(means["rank"].agg(top_1=lambda r: (r == 1).mean(), worst="max").round(3).to_string())
-    costs = predictors.groupby("predictor", sort=False)["cost"]
-    print(costs.agg(["mean", "max"]).round(2).to_string())
+    of_lessons["first"] = of_lessons["rank"] == 1
+    numbers = ["rank", "first", "rho", "inside", "missed", "n", "moved"]
+    means = of_lessons.pivot_table(index="forecaster", values=numbers, sort=False)
+    print("means over lessons\n" + means.round(3).to_string())
+    costs = predictors.pivot_table(index="predictor", values="cost", aggfunc=["mean", "max"])
+    print(costs.round(2).to_string())
     if given.out:
         scores.to_csv(given.out, index=False, float_format="%.4g")
 

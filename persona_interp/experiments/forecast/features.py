@@ -286,7 +286,7 @@ def _fires(data: xr.Dataset) -> np.ndarray:
 
 
 def _cells(levels: pd.DataFrame, after: np.ndarray) -> pd.DataFrame:
-    """Shift of every feature on its scale, where a table of shifts has traits."""
+    """Shift of every feature on its scale; the column of traits names the features."""
     table = pd.DataFrame({"trait": levels["feature"].astype(str).to_numpy()})
     table["estimate"] = (after - levels["before"].to_numpy()) / levels["scale"].to_numpy()
     return table.assign(context=NAMELESS, persona="", scale=levels["scale"].to_numpy())
@@ -305,4 +305,4 @@ def _in_activations(told: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
     for column in ("estimate", "lo", "hi", "bound"):
         table[column] *= table["scale"]
     table = table.sort_values(["step", "estimate"], ascending=[True, False], ignore_index=True)
-    return table[list(schema.TABLES["forecast_features"])]
+    return table.loc[:, list(schema.TABLES["forecast_features"])]
