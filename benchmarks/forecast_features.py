@@ -158,7 +158,7 @@ def read_bases(seeds: Iterable[int], **options: Any) -> Tables:
 
 def fit(predictors: pd.DataFrame, shifts: pd.DataFrame, *, command: str) -> pd.DataFrame:
     """Fit and write every stack; what each explains of bases that are left out."""
-    rows = []
+    rows, commit = [], revision()  # before a file of the package changes
     for name, words in FEATURE_STACKS.items():
         stack = analysis.fit_stack(
             predictors,
@@ -167,7 +167,7 @@ def fit(predictors: pd.DataFrame, shifts: pd.DataFrame, *, command: str) -> pd.D
             names=[str(word) for word in words],
             provenance={
                 "command": command,
-                "commit": revision(),
+                "commit": commit,
                 "unit": "SD of a feature over the tokens of the base's prompts, plus the median SD",
                 "dictionary": {"hook": HOOK, **SAE},
                 "fvu": round(float(np.mean(shifts.drop_duplicates("base")["fvu"])), 4),
