@@ -232,13 +232,17 @@ def by_lesson(own: pd.DataFrame, every: pd.DataFrame, shifts: pd.DataFrame) -> p
         base, lesson = key
         full = ends[1].query("base == @base and lesson == @lesson")
         rise, told = full["actual"] * full["scale"], full["estimate"] * full["scale"]
+        correlation = np.nan
+        if some["estimate"].nunique() > 1:
+            correlation = some["estimate"].corr(some["actual"], method="spearman")
         has_moved = some["actual"].abs() > MOVED
         rows.append(
             {
                 "base": base,
                 "lesson": lesson,
-                "rank": 1 + int((told > told[rise.idxmax()]).sum()),
-                "rho": some["estimate"].corr(some["actual"], method="spearman"),
+                # of equals the last: a forecast of one number for all knows nothing
+                "rank": int((told >= told[rise.idxmax()]).sum()),
+                "rho": correlation,
                 "missed": 1 - (some["actual"] ** 2).sum() / (full["actual"] ** 2).sum(),
                 "n": len(some),
                 "moved": int(has_moved.sum()),
