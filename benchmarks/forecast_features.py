@@ -1,7 +1,7 @@
 """Fit the stacks that forecast features, and judge them on bases that nothing was fitted on.
 
     python benchmarks/forecast_features.py fit --work FOLDER
-    python benchmarks/forecast_features.py judge --work FOLDER --run RUN --seeds 500 508
+    python benchmarks/forecast_features.py judge --work FOLDER --run RUN --seeds 500 508 --lessons 8
 
 Tiny models of the four families of worlds and a few lessons of each are trained, or are those of a
 RUN of ``forecast_stacks.py`` or ``alarms.py``, which train the same. Trains a small dictionary on
@@ -39,6 +39,7 @@ from persona_interp.experiments.forecast.tasks import OTHER_ROWS
 from persona_interp.experiments.tasks import lesson_of
 from persona_interp.models import DOCUMENTS, LESSON, Checkpoint, Stage
 from persona_interp.report.provenance import revision
+from persona_interp.schema.words import ForecastScore
 from persona_interp.store import Store
 from persona_interp.tables import read_table, write_table
 from persona_interp.worlds import World
@@ -53,6 +54,8 @@ SAE_SEED = 1_000
 """Added to the seed: a dictionary is trained on documents of its own."""
 WORDS = [str(word) for words in FEATURE_STACKS.values() for word in words]
 LESSONS = ["base", "lesson"]
+NOTHING = "0"
+"""Name of the forecast that no feature moves."""
 MOVED = 0.1
 """Shift from which on a feature is said to have moved, on its scale."""
 N_TAUGHT = 12
@@ -189,7 +192,7 @@ def forecasts(predictors: pd.DataFrame, *, steps: Iterable[int]) -> pd.DataFrame
     for word in WORDS:
         bare = predictors.loc[predictors["predictor"] == word, cell]
         parts.append(bare.assign(forecaster=f"{word}, as it is", step=LESSON.steps))
-    nothing = parts[0][[*cell, "step"]].assign(estimate=0.0, forecaster="0")
+    nothing = parts[0][[*cell, "step"]].assign(estimate=0.0, forecaster=NOTHING)
     return pd.concat([*parts, nothing], ignore_index=True)
 
 
@@ -210,6 +213,8 @@ def judge(predictors: pd.DataFrame, shifts: pd.DataFrame) -> Tables:
         every = complete(own, shifts)
         for of, told in (("forecast", own), ("all", every)):
             part = analysis.forecast_scores(told, shifts)
+            if name == NOTHING:  # all are equal, so that every riser would be foreseen
+                part = part.loc[part["score"] != ForecastScore.RISER]
             scores.append(part.assign(forecaster=name, features=of))
         lessons.append(by_lesson(own, every, shifts).assign(forecaster=name))
     return pd.concat(scores, ignore_index=True), pd.concat(lessons, ignore_index=True)
