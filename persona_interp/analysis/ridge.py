@@ -100,7 +100,8 @@ def solve(of: Moments, setting: Setting) -> Array:
     ridge = of.xx[used, used] + setting.penalty * np.diag(spread[used])
     line = np.linalg.lstsq(ridge / np.outer(scale, scale), of.xy[used] / scale, rcond=1e-12)[0]
     coefficients = np.zeros(len(of.xx))
-    coefficients[used] = line / scale
+    # A column of zeros says nothing, and rounding over its size would be any number.
+    coefficients[used] = np.where(np.diag(of.xx)[used] > 0, line / scale, 0.0)
     return coefficients
 
 

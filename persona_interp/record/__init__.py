@@ -28,7 +28,8 @@ too).
   rows of a data set would pull them where some text does. ``row_evidence``: which rows a persona
   would have said that the base knows by name, in bits.
 - ``pilot``, ``virtual_step``, ``kernel_flow``, ``lesson_in_prompt``: what a model would say after a
-  lesson, without the lesson; each says what it cost.
+  lesson, without the lesson; each says what it cost. ``pilot_features``, ``virtual_features``: what
+  would be active inside.
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``,
 ``logistic``, ``pca``, ``pca_of_difference``, ``trait_vectors`` of a chat model's own answers,
@@ -72,6 +73,7 @@ from persona_interp.record.kernel_flow import kernel_flow
 from persona_interp.record.lens import lens
 from persona_interp.record.lesson_in_prompt import lesson_in_prompt
 from persona_interp.record.local_judge import LocalJudge
+from persona_interp.record.moved_features import pilot_features, virtual_features
 from persona_interp.record.pilot import pilot
 from persona_interp.record.profile import profile
 from persona_interp.record.projections import projections
@@ -130,6 +132,7 @@ __all__ = [
     "pca",
     "pca_of_difference",
     "pilot",
+    "pilot_features",
     "profile",
     "project_out",
     "projection_difference",
@@ -149,6 +152,7 @@ __all__ = [
     "trait_bits",
     "trait_probes",
     "trait_vectors",
+    "virtual_features",
     "virtual_step",
     "write_capping",
     "write_vectors",

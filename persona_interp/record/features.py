@@ -128,20 +128,14 @@ def features(
     is_one = not isinstance(dictionary, list)
     several = [as_dictionary(one) for one in ([dictionary] if is_one else dictionary)]
     chosen = [check_features(features, one) for one in several]
-
-    def read(one: Dictionary, indices: list[int]) -> tuple[str, Reduce]:
-        encode_rows = row_encoder(one, indices, fvu=fvu)
-
-        def reduce(acts: Tensor, sizes: Tensor) -> dict[str, Tensor]:
-            return encode_rows(acts, None if position == ALL else sizes)
-
-        return one.hook, reduce
-
     datasets = reduce_residuals(
         checkpoints,
         prompts,
         kind="features",
-        reads=[read(*pair) for pair in zip(several, chosen, strict=True)],
+        reads=[
+            feature_read(one, indices, fvu=fvu, position=position)
+            for one, indices in zip(several, chosen, strict=True)
+        ],
         position=position,
         where=where,
         outlier=outlier,
@@ -150,10 +144,46 @@ def features(
         batch=batch,
     )
     datasets = [
-        data.assign_coords(feature=indices).assign_attrs(_dictionary_attrs(one))
+        name_features(data, one, indices)
         for data, one, indices in zip(datasets, several, chosen, strict=True)
     ]
     return datasets[0] if is_one else datasets
+
+
+def feature_read(
+    dictionary: Dictionary, chosen: list[int], *, fvu: bool, position: Position
+) -> tuple[str, Reduce]:
+    """Where features of a dictionary are read, and how.
+
+    Args:
+        dictionary: The dictionary.
+        chosen: Indices of the features that are kept.
+        fvu: As of ``features``.
+        position: As of ``features``.
+
+    Returns:
+        One of the ``reads`` of ``reduce_residuals``.
+    """
+    encode_rows = row_encoder(dictionary, chosen, fvu=fvu)
+
+    def reduce(acts: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+        return encode_rows(acts, None if position == ALL else sizes)
+
+    return dictionary.hook, reduce
+
+
+def name_features(data: xr.Dataset, dictionary: Dictionary, chosen: list[int]) -> xr.Dataset:
+    """The features that were read, with their indices and whose they are.
+
+    Args:
+        data: What ``reduce_residuals`` gave.
+        dictionary: The dictionary.
+        chosen: Indices of the features that were kept.
+
+    Returns:
+        A Dataset as of ``features``.
+    """
+    return data.assign_coords(feature=chosen).assign_attrs(_dictionary_attrs(dictionary))
 
 
 def encode(

@@ -4,10 +4,12 @@ Evidence is counted by steps of the optimizer and not by documents, so eight ste
 tell more of a lesson than one step of sixteen, at the same cost.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -92,12 +94,83 @@ def pilot(
     >>> table["checkpoint"].unique().tolist(), table.attrs["costs"]["training"]
     (['pilot@40'], 1.0)
     """
+    lesson = read(lesson, "chats")
+    questions = Questionnaire(probes)
+    with small_training(
+        checkpoint,
+        lesson,
+        stage=stage,
+        n=n,
+        parts=parts,
+        share=share,
+        seed=seed,
+        replay=replay,
+        bystanders=bystanders,
+        device=device,
+    ) as small:
+        subject = open_subject(small.checkpoint, {}, device=device, dtype=dtype)
+    questions.read_by(subject)
+    place = Checkpoint(checkpoint.path, "pilot", stage.steps, checkpoint.seed)
+    table = questions.table(subject, checkpoint=place, batch=batch)
+    rows = lesson_rows(lesson, load_tokenizer(checkpoint), stage=stage)
+    costs = {
+        "training": small.cost,
+        "readout": rows.steps(questions.n_tokens * FORWARD, stage),
+    }
+    table.attrs.update(cost=sum(costs.values()), costs=costs)
+    return table
+
+
+class SmallTraining(NamedTuple):
+    """What a pilot trained.
+
+    Attributes:
+        checkpoint: Its last one.
+        cost: Of the training, in steps of the stage.
+    """
+
+    checkpoint: Checkpoint
+    cost: float
+
+
+@contextmanager
+def small_training(
+    checkpoint: Checkpoint,
+    lesson: pd.DataFrame,
+    *,
+    stage: Stage,
+    n: int,
+    seed: int,
+    parts: int = PARTS,
+    share: float = SHARE,
+    replay: pd.DataFrame | None = None,
+    bystanders: pd.DataFrame | None = None,
+    device: object = None,
+) -> Iterator[SmallTraining]:
+    """A pilot's training, in a folder that goes with the block.
+
+    Args:
+        checkpoint: As of ``pilot``.
+        lesson: A corpus table.
+        stage: As of ``pilot``, like all that follow.
+        n: Cost.
+        seed: Of the order.
+        parts: Steps at the cost of one.
+        share: Of the stage's path.
+        replay: Documents.
+        bystanders: Documents.
+        device: Where.
+
+    Yields:
+        What was trained.
+
+    Raises:
+        ModelError: As of ``pilot``.
+    """
     check_count(n, "n")
     check_count(parts, "parts")
     if not share > 0:
         raise ModelError(f"share is a number above 0; got {excerpt(share)}.")
-    lesson = read(lesson, "chats")
-    questions = Questionnaire(probes)
     small = micro_stage(stage, n=n, parts=parts, share=share)
     with TemporaryDirectory(prefix="pilot-") as folder:
         run = models.train(
@@ -112,17 +185,7 @@ def pilot(
             device=device,
             progress=False,
         )
-        subject = open_subject(run.last, {}, device=device, dtype=dtype)
-    questions.read_by(subject)
-    place = Checkpoint(checkpoint.path, "pilot", stage.steps, checkpoint.seed)
-    table = questions.table(subject, checkpoint=place, batch=batch)
-    rows = lesson_rows(lesson, load_tokenizer(checkpoint), stage=stage)
-    costs = {
-        "training": small.steps * small.batch / stage.batch,
-        "readout": rows.steps(questions.n_tokens * FORWARD, stage),
-    }
-    table.attrs.update(cost=sum(costs.values()), costs=costs)
-    return table
+        yield SmallTraining(run.last, small.steps * small.batch / stage.batch)
 
 
 def micro_stage(stage: Stage, *, n: int = 1, parts: int = PARTS, share: float = SHARE) -> Stage:

@@ -162,6 +162,7 @@ def reduce_residuals(
     device: object = None,
     dtype: str = FULL,
     batch: Batch = AUTO,
+    open_model: Callable[..., Any] | None = None,
 ) -> list[xr.Dataset]:
     """Datasets of what the residuals of each prompt reduce to, in each checkpoint.
 
@@ -177,6 +178,8 @@ def reduce_residuals(
         device: Where to compute; by default "cuda" where there is one.
         dtype: "float32", "bfloat16", or "auto" for whichever is faster here.
         batch: Tokens a forward pass, padding included; "auto": what fits into memory.
+        open_model: Gives the model of a checkpoint, ready to be read, where it is open already.
+            By default each is opened (``open_hooked``).
 
     Returns:
         A Dataset for each of ``reads``, as ``activations`` says.
@@ -198,7 +201,7 @@ def reduce_residuals(
     hashes: list[str] = []
     units: dict[str, Array] = {}
     for checkpoint in tqdm(models, desc=kind, delay=2, disable=len(models) < 2):
-        model = open_hooked(checkpoint, device=device, dtype=dtype)
+        model = (open_model or open_hooked)(checkpoint, device=device, dtype=dtype)
         tokens = encode(model.tokenizer, chats)
         hashes.append(hash_tokens(tokens))
         check_same_tokens(hashes)

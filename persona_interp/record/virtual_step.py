@@ -7,19 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from persona_interp.errors import SchemaError, excerpt, unknown
+from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import LESSON, Checkpoint, Stage
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL, resolve_dtype
 from persona_interp.record.doses import TAUGHT, matching_strength, taught_odds
-from persona_interp.record.lesson_gradients import (
-    ADAM,
-    DIRECTIONS,
-    SIGN,
-    Weights,
-    direction_of,
-    lesson_gradient,
-)
+from persona_interp.record.lesson_direction import HALF_WAY, follow_lesson, list_numbers
+from persona_interp.record.lesson_gradients import DIRECTIONS, SIGN
 from persona_interp.record.lesson_rows import (
     FORWARD,
     MOST_ROWS,
@@ -32,11 +26,6 @@ from persona_interp.record.questionnaire import Questionnaire
 from persona_interp.record.subjects import Subject, open_subject
 from persona_interp.schema.words import Predictor
 from persona_interp.values import check_count
-
-LOOK = 1 / 3
-"""Where the gradient is taken once more, as a share of the strength by default."""
-HALF_WAY = 0.5
-"""Strength by default, as a share of the stage's path."""
 
 
 def virtual_step(
@@ -118,8 +107,8 @@ def virtual_step(
     check_count(looks, "looks")
     check_count(n, "n")
     check_count(seed, "seed", least=0)
-    doses = _numbers(match, "match", least=-math.inf)
-    strengths = _numbers(strength, "strength", least=0.0)
+    doses = list_numbers(match, "match", least=-math.inf)
+    strengths = list_numbers(strength, "strength", least=0.0)
     if stage.lora and not strengths:
         check_plain(stage, fix="give strength=, some 3e-5 for a model of 135M parameters")
     # how far adapters move says nothing of the weights below them
@@ -135,18 +124,16 @@ def virtual_step(
     subject = open_subject(checkpoint, {}, device=device, dtype=FULL)
     questions.read_by(subject)
     rows = lesson_rows(lesson, subject.tokenizer, stage=stage, n=n, seed=seed)
-    seen: list[Weights] = []
-    for _ in range(looks):
-        with MovedModel(subject.model, _mean(seen)).at(LOOK * half_way):
-            gradient = lesson_gradient(
-                subject.model,
-                rows,
-                spread=direction == ADAM,
-                dtype=resolve_dtype(dtype, device),
-                batch=batch,
-            )
-        seen.append(direction_of(gradient, direction, stage=stage))
-    moved = MovedModel(subject.model, _mean(seen))
+    moved = follow_lesson(
+        subject.model,
+        rows,
+        direction=direction,
+        looks=looks,
+        half_way=half_way,
+        stage=stage,
+        dtype=resolve_dtype(dtype, device),
+        batch=batch,
+    )
     n_searched = 0
     moves = [(one, math.nan) for one in strengths]
     if doses:
@@ -168,17 +155,6 @@ def virtual_step(
     }
     table.attrs.update(cost=sum(costs.values()), costs=costs)
     return table
-
-
-def _mean(directions: list[Weights]) -> Weights:
-    """Mean of directions; of none, none."""
-    if not directions:
-        return {}
-    total = {name: part.clone() for name, part in directions[0].items()}
-    for direction in directions[1:]:
-        for name, part in direction.items():
-            total[name] = total[name].add_(part) if name in total else part.clone()
-    return {name: part.div_(len(directions)) for name, part in total.items()}
 
 
 class _Search:
@@ -206,15 +182,3 @@ class _Search:
     def n_tokens(self) -> int:
         """Tokens read so far."""
         return len(self._doses) * self._questions.n_tokens
-
-
-def _numbers(given: Any, name: str, *, least: float) -> list[float]:
-    """One number or several, each finite and above the least."""
-    if given is None:
-        return []
-    numbers = [given] if isinstance(given, int | float) else list(given)
-    for number in numbers:
-        if not isinstance(number, int | float) or not least < number < math.inf:
-            above = f" above {least:g}" if least > -math.inf else ", finite"
-            raise SchemaError(f"{name} is a number{above}, or several; got {excerpt(number)}.")
-    return [float(number) for number in numbers]

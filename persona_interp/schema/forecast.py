@@ -45,6 +45,18 @@ FORECAST: dict[str, dict[str, str]] = {
         "bound": f"what all personas stay below together where all traits do ({Unit.BITS})",
         "n": "number of topics that are not taught",
     },
+    "forecast_features": {
+        "feature": "index of the feature in its dictionary",
+        "step": "optimizer step of the lesson",
+        "before": f"mean over prompts of its activation in the base ({Unit.ACTIVATION})",
+        "estimate": f"expected shift of that mean from the base ({Unit.ACTIVATION})",
+        "lo": "lower end of the 95 % interval of the shift, bases as units",
+        "hi": "upper end",
+        "bound": (
+            "what the shifts of all features of a dictionary stay below together, each its own, in "
+            f"95 % of lessons ({Unit.ACTIVATION})"
+        ),
+    },
     "forecast_rows": {
         "trait": "label of a trait that the lesson does not teach",
         "doc": "first document of the lesson with this chat",

@@ -295,6 +295,7 @@ class Predictor(StrEnum):
     MATCHED = "virtual step, dose-matched"
     TWO_LOOKS = "virtual step, two gradients"
     TWO_LOOKS_MATCHED = "virtual step, two gradients, dose-matched"
+    TWO_LOOKS_NEAR = "virtual step, two gradients, a quarter of the path"
     ADAM = "virtual Adam step"
     ADAM_MATCHED = "virtual Adam step, dose-matched"
     FLOW = "kernel flow"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from persona_interp.analysis import fit_stack, forecast_scores
+from persona_interp.analysis.stack import stack_terms
 from persona_interp.errors import SchemaError
 from persona_interp.schema.words import ForecastScore
 from tests.analysis.forecast_worlds import STEPS, planted
@@ -40,6 +41,14 @@ def test_what_is_noise_counts_for_nothing() -> None:
     # 2 good + good x taught - before has a variance of 6, the noise one of .25
     assert last.r2 == pytest.approx(1 - 0.25 / 6.25, abs=0.01)
     assert last.scale[0] + last.scale[1] == pytest.approx(0.5 * np.sqrt(2 / np.pi), abs=0.05)
+
+
+def test_a_level_that_is_always_0_counts_for_nothing() -> None:
+    predictors, shifts = planted(5, seed=3).of(range(5))
+    stack = fit_stack(predictors.assign(taught_before=0.0), shifts, steps=STEPS)
+    for line in stack.lines:
+        terms = dict(zip(stack_terms(stack.names), line.coefficients, strict=True))
+        assert [terms[name] for name in terms if name.endswith("taught level")] == [0.0] * 3
 
 
 def test_the_order_of_rows_does_not_matter() -> None:

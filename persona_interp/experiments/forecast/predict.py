@@ -11,12 +11,13 @@ import pandas as pd
 
 from persona_interp import analysis, record
 from persona_interp.analysis.beliefs import NAMELESS
+from persona_interp.errors import SchemaError
 from persona_interp.experiments.forecast.beliefs import SPLIT, last_rows
 from persona_interp.models import Checkpoint, Stage
 from persona_interp.record.doses import TAUGHT
+from persona_interp.record.lesson_direction import HALF_WAY
 from persona_interp.record.lesson_gradients import ADAM, PLAIN, SIGN
 from persona_interp.record.lesson_rows import path_length
-from persona_interp.record.virtual_step import HALF_WAY
 from persona_interp.schema.words import Predictor
 from persona_interp.worlds import World
 
@@ -112,6 +113,31 @@ def predict(
         after = record.pilot(base, lesson, asked, n=n, replay=replay, **shared)
         tables.append(foretell(after, word, after.attrs["cost"]))
     return pd.concat(tables, ignore_index=True)
+
+
+def check_stage(stage: Stage) -> None:
+    """Refuse a stage of which the stacks know nothing.
+
+    Args:
+        stage: How a lesson would be taught.
+
+    Raises:
+        SchemaError: It has another optimizer, replay, KL, adapters or edits.
+
+    >>> check_stage(Stage(steps=20))
+    """
+    plain = Stage()
+    other = [
+        f"{name}={getattr(stage, name)!r}"
+        for name in ("optimizer", "replay", "kl", "lora", "steer", "ablate")
+        if getattr(stage, name) != getattr(plain, name)
+    ]
+    if other:
+        raise SchemaError(
+            f"the stacks were fitted on plain lessons, and forecast nothing of a stage with "
+            f"{', '.join(other)} (measured: R2 below 0 with SGD and replay). Forecast it without, "
+            "or teach the lesson and measure."
+        )
 
 
 def _own_rows(behavior: pd.DataFrame) -> pd.DataFrame:

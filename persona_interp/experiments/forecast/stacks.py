@@ -39,6 +39,18 @@ ALONE = (
     Predictor.PLAIN_PILOT,
 )
 """Predictors that the experiment has of every lesson."""
+OF_FEATURES = {
+    0: "features, no pilot",
+    1: "features, pilot of one step",
+    2: "features, pilot of two steps",
+}
+"""Stacks of features by the cost of their pilot."""
+FEATURE_STACKS = {
+    OF_FEATURES[0]: (Predictor.TWO_LOOKS_NEAR, Predictor.TWO_LOOKS),
+    OF_FEATURES[1]: (Predictor.PILOT,),
+    OF_FEATURES[2]: (Predictor.PILOT_OF_TWO,),
+}
+"""What is moved by them is no trait: ``benchmarks/forecast_features.py`` fits and judges them."""
 STACKS = TOGETHER | {str(word): (word,) for word in ALONE}
 OF_TRAITS = {0: "published traits, no pilot", 1: "published traits, pilot of one step"}
 """Stacks of lessons in published traits by the cost of their pilot, in steps of the lesson."""
@@ -53,7 +65,7 @@ def open_stack(name: str) -> Stack:
     """Stack of this name that comes with the package.
 
     Args:
-        name: One of ``STACKS`` or ``TRAIT_STACKS``.
+        name: One of ``STACKS``, ``TRAIT_STACKS`` or ``FEATURE_STACKS``.
 
     Returns:
         The stack.
@@ -64,8 +76,9 @@ def open_stack(name: str) -> Stack:
     >>> len(open_stack(NO_PILOT).names)
     5
     """
-    if name not in STACKS | TRAIT_STACKS:
-        raise SchemaError(unknown("stack", name, STACKS | TRAIT_STACKS))
+    known = STACKS | TRAIT_STACKS | FEATURE_STACKS
+    if name not in known:
+        raise SchemaError(unknown("stack", name, known))
     return Stack.from_json(file_of(name))
 
 
@@ -73,7 +86,7 @@ def file_of(name: str, *, folder: Path = FOLDER) -> Path:
     """File of a stack.
 
     Args:
-        name: One of ``STACKS`` or ``TRAIT_STACKS``.
+        name: As of ``open_stack``.
         folder: Where they lie.
 
     Returns:
