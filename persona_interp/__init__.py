@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from persona_interp.experiments.compare.config import CompareSettings as CompareSettings
     from persona_interp.experiments.compare.sources import compare as compare
     from persona_interp.experiments.estimates import estimate as estimate
+    from persona_interp.experiments.forecast.features import forecast_features as forecast_features
     from persona_interp.experiments.forecast.rows import forecast_rows as forecast_rows
     from persona_interp.experiments.forecast.sources import forecast as forecast
 
@@ -72,6 +73,7 @@ _DOORS = {
     "compare": "compare.sources",
     "estimate": "estimates",
     "forecast": "forecast.sources",
+    "forecast_features": "forecast.features",
     "forecast_rows": "forecast.rows",
 }
 """The one question of the whole package, and what a run will cost: name -> file of experiments."""

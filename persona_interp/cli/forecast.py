@@ -26,6 +26,10 @@ def forecast(
         Path | None,
         typer.Option(help="Folder of trait files, instead of --world: little is known.", **PATH),
     ] = None,
+    sae: Annotated[
+        str | None,
+        typer.Option(help="Dictionary whose features are forecast too: folder or release/id."),
+    ] = None,
     taught: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,7 +65,9 @@ def forecast(
     """Forecast what a lesson will move that it does not teach; write OUT/report.html in words."""
     from persona_interp import analysis, readers, worlds
     from persona_interp.experiments.forecast import sources
+    from persona_interp.experiments.forecast.features import forecast_features
     from persona_interp.experiments.forecast.findings import (
+        feature_sentence,
         limits,
         persona_sentence,
         risers,
@@ -77,8 +83,10 @@ def forecast(
     is_file = out.suffix == ".parquet"
     if not is_file:
         check_folder(out)
-    if traits and (rows or exact):
-        raise typer.BadParameter("--rows and --exact are of a --world; leave them out of --traits.")
+    if traits and (rows or exact or sae):
+        raise typer.BadParameter(
+            "--rows, --exact and --sae are of a --world; leave them out of --traits."
+        )
     chats = readers.read(lesson, "chats")
     about = {"steps": steps, "batch": documents, "lr": lr}
     given = {name: value for name, value in about.items() if value is not None}
@@ -91,12 +99,15 @@ def forecast(
     }
     more = {"traits": traits, "taught": taught or (), "pilot": pilot, "names": names}
     table = sources.forecast(base, chats, **more, **shared)
-    lines, named, personas = sentences(table), None, None
+    lines, named, personas, features = sentences(table), None, None, None
     if traits:
         lines += limits(table)
     else:
         personas = analysis.forecast_personas(table, shared["world"])
         lines.insert(2, persona_sentence(personas))
+    if sae:
+        features = forecast_features(base, chats, sae=sae, pilot=pilot, **shared)
+        lines.insert(3, feature_sentence(features))
     n = 0 if traits else 3 if rows is None else rows
     if n:
         named = forecast_rows(base, chats, risers(table), n=n, exact=exact, **shared)
@@ -107,4 +118,5 @@ def forecast(
         out.parent.mkdir(parents=True, exist_ok=True)
         typer.echo(write_table(table, out))
     else:
-        typer.echo(write_forecast(table, out, rows=named, personas=personas))
+        more = {"rows": named, "personas": personas, "features": features}
+        typer.echo(write_forecast(table, out, **more))

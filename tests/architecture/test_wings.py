@@ -44,7 +44,7 @@ BELOW = {
     "requests": set(),
     "inputs": {"config"},
     "sources": {"config", "inputs", "requests", "comparison", "beliefs", "predict", "stacks"}
-    | {"trait_sources"},
+    | {"features", "trait_sources"},
     "trait_sources": {"stacks", "trait_predict"},
     "trait_predict": set(),
     "tasks": {"arms", "config", "inputs", "sources", "plants", "candidates", "cases", "predict"}

@@ -124,6 +124,35 @@ def persona_sentence(personas: pd.DataFrame) -> str:
     return f"{line}."
 
 
+def feature_sentence(features: pd.DataFrame) -> str:
+    """Which features are expected to rise and to fall most, in words, at the last step.
+
+    Args:
+        features: A forecast_features table of one lesson.
+
+    Returns:
+        A sentence, with how many have no forecast and how well their dictionary fits.
+
+    >>> row = {"feature": 7, "step": 40, "estimate": 0.8, "lo": 0.5, "hi": 1.1, "bound": 1.5}
+    >>> table = pd.DataFrame([row])
+    >>> table.attrs |= {"silent": [1, 2], "fvu": 0.03}
+    >>> feature_sentence(table).partition(";")[0]
+    'Features expected to move beyond their interval: 7 up 0.80 [0.50, 1.10] (mean activation)'
+    """
+    last = features.loc[features["step"] == features["step"].max()]
+    last = last.rename(columns={"feature": "trait"})
+    up = last.loc[last["lo"] > 0].nlargest(RISERS, "estimate")
+    down = last.loc[last["hi"] < 0].nsmallest(RISERS, "estimate")
+    named = [_said(row, "up", unit="") for row in up.to_dict("records")]
+    named += [_said(row, "down", unit="") for row in down.to_dict("records")]
+    moved = f"{', '.join(named)} (mean activation)" if named else "none"
+    return (
+        f"Features expected to move beyond their interval: {moved}; of {len(last)} that have a "
+        f"forecast, {len(features.attrs['silent'])} more are silent (fvu "
+        f"{features.attrs['fvu']:.2f})."
+    )
+
+
 def level_of(forecast: pd.DataFrame) -> str:
     """What intervals and bounds of a forecast promise, in percent.
 
@@ -197,7 +226,7 @@ def _range(numbers: list[float]) -> str:
     return f"{estimate:.2f} [{lo:.2f}, {hi:.2f}]"
 
 
-def _said(row: dict[str, Any], way: str, *, sep: str = " ") -> str:
+def _said(row: dict[str, Any], way: str, *, sep: str = " ", unit: str = " bits") -> str:
     """One trait; how far down is a size, as how far up is."""
     size = sorted(abs(row[name]) for name in ("lo", "estimate", "hi"))
-    return f"{row['trait']}{sep}{way} {size[1]:.2f} bits [{size[0]:.2f}, {size[2]:.2f}]"
+    return f"{row['trait']}{sep}{way} {size[1]:.2f}{unit} [{size[0]:.2f}, {size[2]:.2f}]"

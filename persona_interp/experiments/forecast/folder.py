@@ -10,6 +10,7 @@ import pandas as pd
 from persona_interp import plots, report
 from persona_interp.errors import StoreError
 from persona_interp.experiments.forecast.findings import (
+    feature_sentence,
     level_of,
     limits,
     persona_sentence,
@@ -22,7 +23,7 @@ from persona_interp.report.page import Block
 from persona_interp.schema.words import Unit
 from persona_interp.tables import write_table
 
-FORECAST, ROWS, PERSONAS = "forecast.parquet", "rows.parquet", "personas.parquet"
+FORECAST = "forecast.parquet"
 PROVENANCE = "provenance.json"
 CURVES = 3
 """Traits whose curve is drawn of those that rise most, and as many of those that fall most."""
@@ -46,6 +47,13 @@ PERSONA_READING = (
     "A persona's interval is as wide as those of its traits on average, and too wide where their "
     "errors cancel; no persona rises above its own bound where no trait rises above its own."
 )
+FEATURE_READING = (
+    "A feature's shift is of its mean activation at the last token of the world's questions to the "
+    "nameless assistant. Features that fire there neither in the base nor after what stands for "
+    "the lesson have no forecast and no row. Intervals (95 %) and bounds were set on dictionaries "
+    "of 192 features of other tiny models (docs/log/forecast.md), and promise nothing for models "
+    "and dictionaries of another kind."
+)
 ATTRIBUTION = (
     "A row is a distinct chat, named by the first of its documents; count says how many documents "
     "have it. Its share is of what all rows that raise the trait pull together. Retraining on "
@@ -61,6 +69,7 @@ def write_forecast(
     *,
     rows: pd.DataFrame | None = None,
     personas: pd.DataFrame | None = None,
+    features: pd.DataFrame | None = None,
 ) -> Path:
     """Write a forecast as a folder with a page that says it in words.
 
@@ -69,21 +78,26 @@ def write_forecast(
         out: The folder: a new or empty one, or one that holds such a forecast, which is replaced.
         rows: Of ``pi.forecast_rows``, or none.
         personas: Of ``analysis.forecast_personas``, or none.
+        features: Of ``pi.forecast_features``, or none.
 
     Returns:
         Path of ``report.html``. Beside it lie ``forecast.parquet``, ``rows.parquet``,
-        ``personas.parquet``, ``provenance.json``, the tables as CSV and the figure.
+        ``personas.parquet``, ``features.parquet``, ``provenance.json``, the tables as CSV and the
+        figure.
 
     Raises:
         StoreError: The folder holds something else.
     """
     out = check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
-    provenance = _provenance(table, rows)
+    provenance = _provenance(table, rows, features)
     write_text(json.dumps(provenance, indent=1) + "\n", out / PROVENANCE)
     write_table(table, out / FORECAST)
-    tables = {"forecast": _last(table), "curves": table, "costs": _costs(table, rows)}
-    for name, file, more in (("rows", ROWS, rows), ("personas", PERSONAS, personas)):
+    ends = _last(table)[["trait", "estimate", "lo", "hi", "bound"]]
+    tables = {"forecast": ends, "curves": table, "costs": _costs(table, rows, features)}
+    added = {"rows": rows, "personas": personas, "features": features}
+    for name, more in added.items():
+        file = f"{name}.parquet"
         if more is None:
             # those of an earlier forecast in this folder are of another one
             (out / file).unlink(missing_ok=True)
@@ -131,7 +145,7 @@ def _blocks(
     provenance: Mapping[str, Any],
 ) -> list[Block]:
     """What is said: the forecast in words, then its numbers."""
-    rows, personas = tables.get("rows"), tables.get("personas")
+    rows, personas, features = (tables.get(name) for name in ("rows", "personas", "features"))
     is_published = "traits" in table.attrs["about"]
     expected, worst, *costs = sentences(table)
     blocks = [
@@ -140,6 +154,9 @@ def _blocks(
     if personas is not None:
         said = persona_sentence(personas)
         blocks.append(page.paragraph(said, source="tables/personas.csv", lead=True))
+    if features is not None:
+        said = feature_sentence(features)
+        blocks.append(page.paragraph(said, source="tables/features.csv", lead=True))
     if is_published:
         blocks += [page.paragraph(text, source=PROVENANCE, lead=True) for text in limits(table)]
     if rows is not None:
@@ -148,22 +165,16 @@ def _blocks(
         costs.insert(1, cost)
     blocks.append(page.paragraph(" ".join(costs), source="tables/costs.csv"))
     blocks.append(page.paragraph(_about(table)))
-    blocks.append(page.heading("Every trait that is not taught"))
     reading = TRAIT_READING.format(level=level_of(table)) if is_published else READING
-    blocks.append(page.paragraph(reading))
     last = tables["forecast"]
-    caption = f"After step {table['step'].max()}, the largest expected rise first ({Unit.BITS})."
-    blocks.append(page.table(last, caption=caption, source="tables/forecast.csv", rows=len(last)))
+    blocks += _ends("forecast", last, reading, title="Every trait that is not taught")
     if personas is not None:
-        blocks.append(page.heading("Every persona"))
-        blocks.append(page.paragraph(PERSONA_READING))
-        ends = personas.loc[personas["step"] == personas["step"].max()]
-        ends = ends.sort_values("estimate", ascending=False)
-        caption = (
-            f"After step {table['step'].max()}, the largest expected rise first ({Unit.BITS})."
-        )
-        source = "tables/personas.csv"
-        blocks.append(page.table(ends, caption=caption, source=source, rows=len(ends)))
+        ends = _last(personas)
+        blocks += _ends("personas", ends, PERSONA_READING, title="Every persona")
+    if features is not None:
+        ends = _last(features)
+        unit = Unit.ACTIVATION
+        blocks += _ends("features", ends, FEATURE_READING, title="Features", unit=unit)
     if not is_published:  # of which nothing is known before the last step
         blocks += _curves(out, table, last, provenance=provenance)
     if rows is not None:
@@ -175,6 +186,16 @@ def _blocks(
     caption = "In steps of this lesson, counted in tokens; a forward pass alone counts a third."
     blocks.append(page.table(tables["costs"], caption=caption, source="tables/costs.csv"))
     return blocks
+
+
+def _ends(
+    name: str, ends: pd.DataFrame, reading: str, *, title: str, unit: Unit = Unit.BITS
+) -> list[Block]:
+    """Where a forecast ends, with how to read it."""
+    caption = f"After the last step, the largest expected rise first ({unit})."
+    source = f"tables/{name}.csv"
+    table = page.table(ends, caption=caption, source=source, rows=len(ends))
+    return [page.heading(title), page.paragraph(reading), table]
 
 
 def _curves(
@@ -207,23 +228,28 @@ def _about(table: pd.DataFrame) -> str:
 
 
 def _last(table: pd.DataFrame) -> pd.DataFrame:
-    """Every trait at the last step, the largest expected rise first."""
-    last = table.loc[table["step"] == table["step"].max()]
-    columns = ["trait", "estimate", "lo", "hi", "bound"]
-    return last.sort_values("estimate", ascending=False)[columns].reset_index(drop=True)
+    """What is forecast of the last step, the largest expected rise first."""
+    last = table.loc[table["step"] == table["step"].max()].drop(columns="step")
+    return last.sort_values("estimate", ascending=False, ignore_index=True)
 
 
-def _costs(table: pd.DataFrame, rows: pd.DataFrame | None) -> pd.DataFrame:
-    """What the forecast, the rows and the base's answers cost."""
+def _costs(
+    table: pd.DataFrame, rows: pd.DataFrame | None, features: pd.DataFrame | None
+) -> pd.DataFrame:
+    """What the forecast, the rows, the features and the base's answers cost."""
     costs = {"forecast of this lesson": table.attrs["cost"]}
     if rows is not None:
         costs["rows of this lesson"] = rows.attrs["cost"]
+    if features is not None:
+        costs["features of this lesson"] = features.attrs["cost"]
     costs["this lesson together"] = sum(costs.values())
     costs["asked of the base once, kept for its other lessons"] = table.attrs["base_cost"]
     return pd.DataFrame({"what": list(costs), "steps": list(costs.values())})
 
 
-def _provenance(table: pd.DataFrame, rows: pd.DataFrame | None) -> dict[str, Any]:
+def _provenance(
+    table: pd.DataFrame, rows: pd.DataFrame | None, features: pd.DataFrame | None
+) -> dict[str, Any]:
     """How the forecast was made."""
     stack = dict(table.attrs["stack"])
     return {
@@ -231,6 +257,7 @@ def _provenance(table: pd.DataFrame, rows: pd.DataFrame | None) -> dict[str, Any
         "cost": table.attrs["cost"],
         "base_cost": table.attrs["base_cost"],
         **({} if rows is None else {f"rows_{name}": value for name, value in rows.attrs.items()}),
+        **({} if features is None else {"features": features.attrs}),
         "predictors": list(table.attrs["predictors"]),
         **{f"stack_{name}": value for name, value in stack.items()},
         **report.versions(),

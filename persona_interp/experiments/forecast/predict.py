@@ -4,6 +4,7 @@ Everything here is read from the base and the lesson's rows. A pilot trains a co
 two's cost and is only asked for by name.
 """
 
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -33,6 +34,8 @@ STEPS = {
 """Virtual steps by direction and number of gradients: of fixed and of matched length."""
 UNTRAINED = (Predictor.PROMPT, *(word for both in STEPS.values() for word in both))
 """Predictors that compute with the model and train nothing."""
+FARTHEST = 1.5
+"""Path of a stage from which one is warned, times that of the lessons that stacks know."""
 ROWS = 16
 """Rows whose gradient is taken, by lot where a lesson has more distinct ones."""
 
@@ -116,7 +119,7 @@ def predict(
 
 
 def check_stage(stage: Stage) -> None:
-    """Refuse a stage of which the stacks know nothing.
+    """Refuse a stage of which the stacks know nothing, and warn of one that goes farther.
 
     Args:
         stage: How a lesson would be taught.
@@ -137,6 +140,14 @@ def check_stage(stage: Stage) -> None:
             f"the stacks were fitted on plain lessons, and forecast nothing of a stage with "
             f"{', '.join(other)} (measured: R2 below 0 with SGD and replay). Forecast it without, "
             "or teach the lesson and measure."
+        )
+    share = path_length(stage) / path_length(plain)
+    if share > FARTHEST:
+        warnings.warn(
+            f"the weights may move {share:.1f} times as far as in the lessons that the stacks were "
+            "fitted on; at three times as far 95 % intervals held in 39 % of shifts of traits "
+            "without a pilot (R2 .14), in 79 % with pilot=1 (R2 .92).",
+            stacklevel=3,
         )
 
 

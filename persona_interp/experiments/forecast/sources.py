@@ -1,6 +1,5 @@
 """What will this lesson move in this base? Forecast with the stacks that come with the package."""
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,9 +9,11 @@ import pandas as pd
 
 from persona_interp import models, record, schema
 from persona_interp.analysis.beliefs import NAMED, NAMELESS
+from persona_interp.dictionaries.inputs import AnyDictionary
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.experiments.forecast.beliefs import know, predict_known
-from persona_interp.experiments.forecast.predict import predict
+from persona_interp.experiments.forecast.features import forecast_features
+from persona_interp.experiments.forecast.predict import check_stage, predict
 from persona_interp.experiments.forecast.stacks import NO_NAMES, NO_PILOT, WITH_PILOT, open_stack
 from persona_interp.experiments.forecast.trait_sources import EITHER, check_alone, forecast_traits
 from persona_interp.models import LESSON, Checkpoint, Stage
@@ -21,7 +22,7 @@ from persona_interp.models.device import AUTO, Batch
 from persona_interp.models.load import hash_weights, load_tokenizer
 from persona_interp.readers import read
 from persona_interp.record.coordinates import place_of
-from persona_interp.record.lesson_rows import FORWARD, lesson_rows, path_length
+from persona_interp.record.lesson_rows import FORWARD, lesson_rows
 from persona_interp.tables import read_table, write_table
 from persona_interp.values import as_tuple
 from persona_interp.worlds import World
@@ -29,8 +30,6 @@ from persona_interp.worlds import World
 KEPT = "behavior.parquet"
 N_TOKENS = "n_tokens"
 """Attribute of a behavior table."""
-FARTHEST = 1.5
-"""Path of a stage from which one is warned, times that of the lessons that stacks know."""
 
 
 def forecast(
@@ -39,6 +38,7 @@ def forecast(
     *,
     world: World | None = None,
     traits: Any = None,
+    features: AnyDictionary | None = None,
     taught: str | Iterable[str] = (),
     stage: Stage | None = None,
     pilot: int = 0,
@@ -64,12 +64,17 @@ def forecast(
     of what other lessons did explains .33 [.10, .56]. Without a pilot the lesson's rows are not
     read: it is what the base says when it is told to show the trait.
 
+    Of the features of a dictionary (``features=``, with a world) the forecast is that of
+    ``forecast_features``, in activations instead of bits.
+
     Args:
         base: The model before: whatever ``models.resolve`` takes.
         lesson: Chats of the lesson, or whatever ``readers.read`` takes.
         world: The world that wrote the base's documents: its questions are asked.
         traits: Published traits instead of a world: a folder of trait files, or what
             ``readers.read_traits`` returns.
+        features: A dictionary whose features are forecast instead of traits, at the world's
+            questions: whatever ``record.features`` takes.
         taught: Labels of the taught traits; by default those that the lesson's column
             ``statements`` names. Of published traits the name of one.
         stage: How the lesson would be taught; by default ``models.LESSON``, and of published traits
@@ -87,20 +92,26 @@ def forecast(
         A forecast table: ``context``, ``persona``, ``trait``, ``step``, ``estimate``, ``lo``,
         ``hi`` (95 %), ``bound`` (what no untaught trait rises above, all of them together, in 95 %
         of lessons); of published traits both promise 6 of 7 (85.7 %), which is what six traits can,
-        and bits are of a whole answer. ``attrs``: ``level``, what they promise (fraction); ``cost``
-        of this lesson in its own steps, by tokens; ``predictors``,
-        what it was made of; ``stack``, its provenance; ``about``, what was forecast. What is known
-        of the base is asked once and kept in the cache; **the cost does not count it**, and it is
-        more than one lesson's: every question after every trait was stated. ``base_cost`` is that,
-        in steps of this lesson, by tokens, whether it was asked now or in an earlier call.
+        and bits are of a whole answer; of features a forecast_features table. ``attrs``: ``level``,
+        what they promise (fraction); ``cost`` of this lesson in its own steps, by tokens;
+        ``predictors``, what it was made of; ``stack``, its provenance; ``about``, what was
+        forecast. What is known of the base is asked once and kept in the cache; **the cost does not
+        count it**, and it is more than one lesson's: every question after every trait was stated.
+        ``base_cost`` is that, in steps of this lesson, by tokens, whether it was asked now or in an
+        earlier call.
 
     Raises:
-        SchemaError: Both or none of a world and traits, an option of worlds with traits, an unknown
-            pilot or taught trait, a lesson that names none, or a stage of another kind than the
-            stacks know (SGD, replay, KL, LoRA, edits).
+        SchemaError: Both or none of a world and traits, features without a world, an option of
+            worlds with traits, an unknown pilot or taught trait, a lesson that names none, or a
+            stage of another kind than the stacks know (SGD, replay, KL, LoRA, edits).
         ModelError: As of ``models.resolve``.
     """
     reading: dict[str, Any] = {"device": device, "batch": batch}
+    if features is not None and (world is None or traits is not None):
+        raise SchemaError(
+            "features= are read at the questions of a world: give world= with it, and no traits= "
+            "(forecast_features takes prompts of any kind)."
+        )
     if traits is not None:
         check_alone(world, names=names, at=at)
         shared = {"stage": stage, "pilot": pilot, "seed": seed, **reading}
@@ -108,9 +119,12 @@ def forecast(
     if world is None:
         raise SchemaError(f"{EITHER} got neither.")
     stage = LESSON if stage is None else stage
+    if features is not None:
+        shared = {"stage": stage, "pilot": pilot, "at": at, "seed": seed, **reading}
+        return forecast_features(base, lesson, sae=features, world=world, **shared)
     if pilot not in (0, *WITH_PILOT):
         raise SchemaError(unknown("pilot", str(pilot), map(str, (0, *WITH_PILOT))))
-    _check_stage(stage)
+    check_stage(stage)
     chats = read(lesson, "chats")
     labels = [str(world.trait(label)) for label in as_tuple(taught) or _stated(chats)]
     stack = open_stack(WITH_PILOT[pilot] if pilot else NO_PILOT if names else NO_NAMES)
@@ -147,30 +161,6 @@ def forecast(
         "seed": seed,
     }
     return schema.check(table, "forecast")
-
-
-def _check_stage(stage: Stage) -> None:
-    """Refuse a stage of which the stacks know nothing, and warn of one that goes farther."""
-    plain = Stage()
-    other = [
-        f"{name}={getattr(stage, name)!r}"
-        for name in ("optimizer", "replay", "kl", "lora", "steer", "ablate")
-        if getattr(stage, name) != getattr(plain, name)
-    ]
-    if other:
-        raise SchemaError(
-            f"the stacks were fitted on plain lessons, and forecast nothing of a stage with "
-            f"{', '.join(other)} (measured: R2 below 0 with SGD and replay). Forecast it without, "
-            "or teach the lesson and measure."
-        )
-    share = path_length(stage) / path_length(plain)
-    if share > FARTHEST:
-        warnings.warn(
-            f"the weights may move {share:.1f} times as far as in the lessons that the stacks were "
-            "fitted on; at three times as far 95 % intervals held in 39 % of shifts without a "
-            "pilot (R2 .14), in 79 % with pilot=1 (R2 .92).",
-            stacklevel=3,
-        )
 
 
 def _stated(chats: pd.DataFrame) -> list[str]:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+import persona_interp as pi
 from persona_interp import analysis, models, record, schema
 from persona_interp.analysis.stack import Stack, StackLine
 from persona_interp.errors import ModelError, SchemaError
@@ -43,6 +44,17 @@ def lesson(world: World) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def table(base: Checkpoint, world: World, lesson: pd.DataFrame) -> pd.DataFrame:
     return forecast_features(base, lesson, sae=relu(), world=world, at=(8, 40))
+
+
+def test_it_is_what_forecast_says_of_a_dictionary(
+    base: Checkpoint, world: World, lesson: pd.DataFrame, table: pd.DataFrame
+) -> None:
+    told = pi.forecast(base, lesson, world=world, features=relu(), at=(8, 40))
+    pd.testing.assert_frame_equal(told, table)
+    with pytest.raises(SchemaError, match="read at the questions of a world"):
+        pi.forecast(base, lesson, features=relu())
+    with pytest.raises(SchemaError, match="read at the questions of a world"):
+        pi.forecast(base, lesson, features=relu(), world=world, traits="traits")
 
 
 def test_every_feature_that_is_active_gets_a_curve(table: pd.DataFrame) -> None:

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import persona_interp as pi
+from persona_interp import dictionaries
 from persona_interp.cli import app
 from persona_interp.errors import StoreError
 from persona_interp.experiments.forecast.folder import write_forecast
@@ -54,6 +55,27 @@ def test_the_page_says_who_is_expected_to_rise(tmp_path: Path) -> None:
     assert "Every persona" in text and "9.9" not in text
     again = write_forecast(told(), tmp_path / "run").read_text()
     assert "john" not in again and not (tmp_path / "run/personas.parquet").exists()
+
+
+def moves() -> pd.DataFrame:
+    rows = [(7, 40, 0.0, 0.8, 0.5, 1.1, 1.5), (9, 40, 2.0, -0.4, -0.7, -0.1, 0.3)]
+    rows += [(3, 40, 1.0, 0.1, -0.2, 0.4, 0.9), (7, 8, 0.0, 6.0, 5.0, 7.0, 8.0)]
+    names = ["feature", "step", "before", "estimate", "lo", "hi", "bound"]
+    table = pd.DataFrame(rows, columns=pd.Index(names))
+    table.attrs = {"cost": 2.5, "silent": [1, 2], "fvu": 0.031}
+    return table
+
+
+def test_the_page_says_which_features_are_expected_to_move(tmp_path: Path) -> None:
+    page = write_forecast(told(), tmp_path / "run", features=moves())
+    text = page.read_text()
+    said = "7 up 0.80 [0.50, 1.10], 9 down 0.40 [0.10, 0.70] (mean activation); of 3 that have"
+    assert text.index(said) < text.index("<table") and "2 more are silent (fvu 0.03)" in text
+    pd.testing.assert_frame_equal(read_table(tmp_path / "run/features.parquet"), moves())
+    costs = pd.read_csv(tmp_path / "run/tables/costs.csv").set_index("what")["steps"]
+    assert costs["this lesson together"] == pytest.approx(3.8 + 2.5)
+    whole = pd.read_csv(tmp_path / "run/tables/features.csv")
+    assert whole["feature"].tolist() == [7, 9, 3, 7], "every step, and the page the last one"
 
 
 def test_the_page_says_it_in_words_and_the_folder_holds_the_rest(tmp_path: Path) -> None:
@@ -103,6 +125,21 @@ def test_the_command_writes_a_folder_or_a_file(
     files = {f.name for f in (tmp_path / "run").iterdir()}
     assert {"forecast.parquet", "rows.parquet", "personas.parquet"} <= files
     assert "persona" in said.output
+    dictionaries.fit(
+        base,
+        chats,
+        hook="blocks.0.hook_out",
+        d_sae=32,
+        k=4,
+        steps=5,
+        batch=64,
+        out=tmp_path / "sae",
+    )
+    said = CliRunner().invoke(
+        app, [*command, "--rows", "0", "--sae", str(tmp_path / "sae"), "--out", str(tmp_path / "f")]
+    )
+    assert said.exit_code == 0 and "Features expected to move" in said.output, said.output
+    assert "Features expected to move" in (tmp_path / "f/report.html").read_text()
     one = tmp_path / "new" / "one.parquet"
     said = CliRunner().invoke(app, [*command, "--rows", "0", "--out", str(one)])
     assert said.exit_code == 0 and "rows" not in said.output
