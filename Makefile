@@ -94,8 +94,9 @@ recover: $(READY)  ## planted features, by every method; resumes: PRESET= SEED= 
 		$(if $(METHODS),--methods "$(METHODS)") $(if $(CONDITIONS),--conditions "$(CONDITIONS)") \
 		$(if $(TABLE),--table "$(TABLE)")
 
-forecasters: $(READY)  ## fit the stacks that forecasts are made of anew, a core-hour, resumes: RUN=folder
+forecasters: $(READY)  ## fit the stacks of traits and of features in worlds anew, two core-hours, resumes: RUN=folder
 	$(BIN)/python benchmarks/forecast_stacks.py $(if $(RUN),"$(RUN)",runs/forecasters)
+	$(BIN)/python benchmarks/forecast_features.py fit --work $(if $(RUN),"$(RUN)",runs/forecasters)/features
 
 calibrate: $(READY)  ## coverage, level and power of every estimator, simulated: SEED= ROWS=names
 	$(BIN)/python benchmarks/calibration.py $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows "$(ROWS)")
