@@ -131,11 +131,11 @@ def feature_sentence(features: pd.DataFrame) -> str:
         features: A forecast_features table of one lesson.
 
     Returns:
-        A sentence, with how many have no forecast and how well their dictionary fits.
+        Sentences, with how many have a forecast, how well their dictionary fits, and the cost.
 
     >>> row = {"feature": 7, "step": 40, "estimate": 0.8, "lo": 0.5, "hi": 1.1, "bound": 1.5}
     >>> table = pd.DataFrame([row])
-    >>> table.attrs |= {"silent": [1, 2], "fvu": 0.03}
+    >>> table.attrs |= {"silent": [1, 2], "fvu": 0.03, "cost": 3.6}
     >>> feature_sentence(table).partition(";")[0]
     'Features expected to move beyond their interval: 7 up 0.80 [0.50, 1.10] (mean activation)'
     """
@@ -146,10 +146,11 @@ def feature_sentence(features: pd.DataFrame) -> str:
     named = [_said(row, "up", unit="") for row in up.to_dict("records")]
     named += [_said(row, "down", unit="") for row in down.to_dict("records")]
     moved = f"{', '.join(named)} (mean activation)" if named else "none"
+    n = len(last) + len(features.attrs["silent"])
     return (
-        f"Features expected to move beyond their interval: {moved}; of {len(last)} that have a "
-        f"forecast, {len(features.attrs['silent'])} more are silent (fvu "
-        f"{features.attrs['fvu']:.2f})."
+        f"Features expected to move beyond their interval: {moved}; {len(last)} of {n} have a "
+        f"forecast, the others fire at no question (fvu {features.attrs['fvu']:.2f}). It cost "
+        f"{features.attrs['cost']:.1f} steps of the lesson more."
     )
 
 

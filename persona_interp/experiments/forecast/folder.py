@@ -172,9 +172,11 @@ def _blocks(
         ends = _last(personas)
         blocks += _ends("personas", ends, PERSONA_READING, title="Every persona")
     if features is not None:
-        ends = _last(features)
-        unit = Unit.ACTIVATION
-        blocks += _ends("features", ends, FEATURE_READING, title="Features", unit=unit)
+        ends = _last(features).sort_values("estimate", key=abs, ascending=False)
+        caption = f"After the last step, the largest expected shift first ({Unit.ACTIVATION})."
+        source = "tables/features.csv"
+        blocks += [page.heading("Features"), page.paragraph(FEATURE_READING)]
+        blocks.append(page.table(ends, caption=caption, source=source))
     if not is_published:  # of which nothing is known before the last step
         blocks += _curves(out, table, last, provenance=provenance)
     if rows is not None:
@@ -188,11 +190,9 @@ def _blocks(
     return blocks
 
 
-def _ends(
-    name: str, ends: pd.DataFrame, reading: str, *, title: str, unit: Unit = Unit.BITS
-) -> list[Block]:
+def _ends(name: str, ends: pd.DataFrame, reading: str, *, title: str) -> list[Block]:
     """Where a forecast ends, with how to read it."""
-    caption = f"After the last step, the largest expected rise first ({unit})."
+    caption = f"After the last step, the largest expected rise first ({Unit.BITS})."
     source = f"tables/{name}.csv"
     table = page.table(ends, caption=caption, source=source, rows=len(ends))
     return [page.heading(title), page.paragraph(reading), table]

@@ -69,8 +69,8 @@ def moves() -> pd.DataFrame:
 def test_the_page_says_which_features_are_expected_to_move(tmp_path: Path) -> None:
     page = write_forecast(told(), tmp_path / "run", features=moves())
     text = page.read_text()
-    said = "7 up 0.80 [0.50, 1.10], 9 down 0.40 [0.10, 0.70] (mean activation); of 3 that have"
-    assert text.index(said) < text.index("<table") and "2 more are silent (fvu 0.03)" in text
+    said = "7 up 0.80 [0.50, 1.10], 9 down 0.40 [0.10, 0.70] (mean activation); 3 of 5 have a"
+    assert text.index(said) < text.index("<table") and "fire at no question (fvu 0.03)" in text
     pd.testing.assert_frame_equal(read_table(tmp_path / "run/features.parquet"), moves())
     costs = pd.read_csv(tmp_path / "run/tables/costs.csv").set_index("what")["steps"]
     assert costs["this lesson together"] == pytest.approx(3.8 + 2.5)
