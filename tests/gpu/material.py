@@ -29,9 +29,11 @@ STEEP = {
     "features": ("act", "fvu"),
     "tokens": ("act", "fvu"),
     "solution": ("efficiency", "stability", "lo", "hi"),
+    "row_evidence": ("uplift", "evidence", "a_token"),
 }
 """Columns that bfloat16 changes by more: of one token, a feature near its threshold fires or not,
-and with it what is explained; a difference of losses that hardly differ is made of rounding."""
+and with it what is explained; a difference of losses that hardly differ is made of rounding, and so
+is a ratio of probabilities under two headers that say nothing to an untrained model."""
 Call = Callable[..., Any]
 
 
