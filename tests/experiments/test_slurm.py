@@ -63,7 +63,10 @@ def disturb(root: Path, rng: random.Random) -> str:
         claim = claim_file(root, key)
         if not claim.exists() or not claim.read_bytes():
             return ""
-        os.kill(read_json(claim)["pid"], signal.SIGKILL)
+        try:
+            os.kill(read_json(claim)["pid"], signal.SIGKILL)
+        except ProcessLookupError:
+            return ""  # of a process killed before: the job runs again, and has claimed nothing yet
     elif way == "scancel":
         ask("scancel", "--signal=KILL", "--full", name)
     elif way == "requeue":
