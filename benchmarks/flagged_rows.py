@@ -145,9 +145,9 @@ def main() -> None:
         where = {"world": given.world, "form": form, "seed": seed, "share": share}
         tables.append(quality.assign(**where))
         pd.concat(tables).to_csv(given.out, index=False, float_format="%.4g")
-    found = pd.concat(tables)
+    table = pd.concat(tables)
     for number in ("auroc", "precision", "recall"):
-        wide = found.pivot(index=["form", "share", "seed"], columns="score", values=number)
+        wide = table.pivot(index=["form", "share", "seed"], columns="score", values=number)
         print(f"{number}\n{wide[list(SCORES)].round(2).to_string()}")
 
 

@@ -148,15 +148,15 @@ def odds(behavior: pd.DataFrame) -> pd.Series:
 def personas(world: Any, rows: pd.DataFrame) -> pd.DataFrame:
     """Forecasts and shifts of every persona: the mean over untaught topics of what it holds."""
     numbers = ["actual", "estimate", "lo", "hi", "bound"]
-    found = []
+    parts = []
     for lesson, own in rows.groupby("lesson", sort=False):
         known = own.set_index("trait")[numbers]
         topics = {str(trait).partition("=")[0] for trait in known.index}
         for persona in world.personas:
             held = [known.loc[[f"{topic}={v}" for v in persona.values(topic)]] for topic in topics]
             means = np.mean([values.to_numpy(np.float64).mean(axis=0) for values in held], axis=0)
-            found.append({"lesson": lesson, **dict(zip(numbers, means, strict=True))})
-    return pd.DataFrame(found)
+            parts.append({"lesson": lesson, **dict(zip(numbers, means, strict=True))})
+    return pd.DataFrame(parts)
 
 
 def explained(rows: pd.DataFrame) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from persona_interp import schema
+from persona_interp.analysis.beliefs import NAMELESS
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.values import as_tuple
 from persona_interp.worlds import World
@@ -16,7 +17,7 @@ def forecast_personas(
     forecast: pd.DataFrame,
     world: World,
     *,
-    context: str = "nameless",
+    context: str = NAMELESS,
     by: str | Iterable[str] = (),
 ) -> pd.DataFrame:
     """Expected shift of every persona: the mean of its traits that a lesson does not teach.
