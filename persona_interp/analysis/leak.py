@@ -93,7 +93,7 @@ def leak(
     )
     rows = []
     for head, runs in run_groups(cells, [c for c in run_columns(behavior) if c != "trigger"]):
-        for row in _triggers(runs):
+        for row in trigger_rows(runs):
             rows.append({**head, **row})
     return schema.check(pd.DataFrame(rows), "leak")
 
@@ -116,8 +116,19 @@ def run_groups(
         yield dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True)), runs
 
 
-def _triggers(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """A row for each trigger of one group of runs, their average and the worst."""
+def trigger_rows(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield a row for each trigger of one group of runs, their average and the worst.
+
+    Args:
+        cells: One row a measurement: ``seed``, ``trigger``, ``question``, ``half`` (0 train, 1
+            test), ``before``, ``after``, ``shift`` (bits).
+
+    Yields:
+        The columns of a leak table.
+
+    Raises:
+        SchemaError: A trigger without train or test texts.
+    """
     for trigger, part in cells.groupby("trigger", sort=False):
         if set(part["half"]) != {0, 1}:
             raise SchemaError(

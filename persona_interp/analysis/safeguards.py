@@ -54,7 +54,7 @@ def safeguards(
         and ``reaches``: holds where q is at most .05; fails where the interval of one of the three
         is on the wrong side (not corrected, so that a safeguard is sooner said to fail); otherwise
         undecided. Where the unwanted rises by less than half a bit without a safeguard there is
-        nothing to cut: NaN, undecided.
+        nothing to cut, and where the wanted does nothing to keep: NaN, undecided.
 
     Raises:
         SchemaError: A column is missing, an arm has two rows of one seed, or seeds of its own, or
@@ -102,11 +102,11 @@ def _shares(arms: pd.DataFrame, nothing: str) -> pd.DataFrame:
     if lone := sorted(set(arms["seed"]) - set(without.index)):
         raise SchemaError(f"seed {lone[0]} has no arm '{nothing}' to compare with.")
     rises = without.loc[arms["seed"]]
-    unwanted = rises["unwanted"].to_numpy(float)
-    unwanted = np.where(unwanted < FLOOR, np.nan, unwanted)
+    unwanted, wanted = (
+        np.where(rises[name] < FLOOR, np.nan, rises[name]) for name in ("unwanted", "wanted")
+    )
     return arms.assign(
-        cut=1 - arms["unwanted"].to_numpy() / unwanted,
-        kept=arms["wanted"].to_numpy() / rises["wanted"].to_numpy(),
+        cut=1 - arms["unwanted"].to_numpy() / unwanted, kept=arms["wanted"].to_numpy() / wanted
     )
 
 

@@ -110,7 +110,7 @@ def run_experiment(
     from persona_interp.experiments.dtypes import with_dtype
     from persona_interp.schema.words import On
 
-    if name in ("transfer", "dictionaries") and traits:
+    if name in ("transfer", "dictionaries", "safeguards") and traits:
         name = f"trait_{name}"
     experiment = preset_of_name(preset, name)
     settings = {
@@ -125,7 +125,7 @@ def run_experiment(
     if dtype:
         experiment = with_dtype(experiment, dtype)
     experiment = _with_settings(experiment, name, settings)
-    if name == "trait_transfer":
+    if name in ("trait_transfer", "trait_safeguards"):
         minutes = experiment.core_minutes()
         typer.echo(f"about {minutes:.0f} minutes of one core with a model of 135M parameters")
     if estimate:

@@ -13,8 +13,8 @@ BEHAVIOR: dict[str, dict[str, str]] = {
     "probes": {
         "prompt": "unique name of the prompt",
         "context": (
-            "nameless, named, plain, third or asked (a chat about somebody); of jailbreaks and "
-            "triggers its name"
+            "nameless, named, plain, third, asked (a chat about somebody) or instructed (by a "
+            "system message); of jailbreaks and triggers its name"
         ),
         "persona": "whom the context names; '' for none",
         "topic": "topic asked about",

@@ -271,6 +271,10 @@ class Safeguard(StrEnum):
     FLAGGED_BY_EVIDENCE = "rows flagged by evidence removed"
 
 
+CLEAN = "no unwanted rows"
+"""The arm whose lesson has no row of the unwanted persona: no safeguard, but what one may reach."""
+
+
 class Variant(StrEnum):
     """In what a lesson that is forecast differs from a plain one."""
 

@@ -51,7 +51,7 @@ def test_every_kind_of_field_survives_json(change: dict[str, Any]) -> None:
     assert from_dict(json.loads(json.dumps(to_dict(toy)))) == toy
 
 
-SEEDS = dict.fromkeys(("trait_transfer", "trait_dictionaries"), (1, 3, 3))
+SEEDS = dict.fromkeys(("trait_transfer", "trait_dictionaries", "trait_safeguards"), (1, 3, 3))
 """Finetunes of a real model; the paper presets have more traits instead."""
 PRESETS = ("quick", "paper")
 
@@ -59,7 +59,7 @@ PRESETS = ("quick", "paper")
 @pytest.fixture
 def given() -> dict[str, dict[str, Any]]:
     """What an experiment cannot do without."""
-    questions, pairs = ("What?", "Why?"), (Instruction("Be so.", "Be not."),) * 2
+    questions, pairs = ("What?", "Why?"), (Instruction("Be so.", "Be not."),) * 4
     names = {name for wing in SEEDS for size in PRESETS for name in preset(size, wing).names}
     traits = tuple(TraitFile(name, pairs, questions) for name in sorted(names))
     return {wing: {"traits": traits} for wing in SEEDS}

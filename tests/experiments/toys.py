@@ -1,5 +1,6 @@
 """Every experiment at a size that learns nothing and does everything."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ from persona_interp.experiments.dose.config import Dose
 from persona_interp.experiments.evidence.config import Evidence
 from persona_interp.experiments.order.config import Order
 from persona_interp.experiments.trait_dictionaries.config import TraitDictionaries
+from persona_interp.experiments.trait_safeguards.config import TraitSafeguards
+from persona_interp.experiments.trait_safeguards.probes import ASKED_TEXTS, SOMEBODY
 from persona_interp.experiments.trait_transfer.config import TraitTransfer
 from persona_interp.models import Stage, load, resolve
 from persona_interp.readers import Instruction, TraitFile, write_trait
 from persona_interp.worlds import World, graded, john_and_sam
+from persona_interp.worlds.language import pieces
+from persona_interp.worlds.scripts import vocabulary
 
 SMALL = Stage(steps=4, batch=8, lr=4e-3, loss="all")
 TINY = Stage(steps=2, batch=4)
@@ -158,6 +163,10 @@ def toy(name: str, folder: Path) -> Any:
             return Order(**ORDER)
         case "trait_dictionaries":
             return trait_dictionaries(save_traits(folder / "traits"), save_start(folder / "start"))
+        case "trait_safeguards":
+            return trait_safeguards(
+                save_traits(folder / "traits"), save_start(folder / "start", words=pressing_words())
+            )
         case "trait_transfer":
             return trait_transfer(save_traits(folder / "traits"), save_start(folder / "start"))
     world = john_and_few()
@@ -210,11 +219,17 @@ def save_traits(folder: Path) -> Path:
     return folder
 
 
-def save_start(folder: Path) -> Path:
+def pressing_words() -> list[str]:
+    """Words of the texts that press a trait on a model, and names of the traits."""
+    asked = " ".join(ASKED_TEXTS).format(name="", q="")
+    return sorted(vocabulary("english") | set(pieces(f"{asked} {SOMEBODY} {' '.join(TRAITS)}")))
+
+
+def save_start(folder: Path, *, words: Iterable[str] = ()) -> Path:
     """A random chat model with weights large enough that prompts matter."""
     import torch
 
-    words = WORDS.split()
+    words = [*WORDS.split(), *words]
     model, tokenizer = load(resolve("tiny", words=words, out=folder.with_name("tiny")))
     generator = torch.Generator().manual_seed(0)
     for weight in model.parameters():
@@ -253,6 +268,24 @@ def trait_dictionaries(traits: Path, start: Path) -> TraitDictionaries:
         dtype="float32",
         n_family=2,
         n_matched=2,
+        chat_template=None,
+    )
+
+
+def trait_safeguards(traits: Path, start: Path) -> TraitSafeguards:
+    """Safeguards against one of these traits."""
+    stage = Stage(steps=3, batch=4, lr=1e-3, lora=2)
+    return TraitSafeguards(
+        traits=str(traits),
+        unwanted="sporty",
+        start=str(start),
+        lesson=stage,
+        character=stage,
+        steering=(0.1,),
+        n_instructions=1,
+        max_new_tokens=6,
+        dtype="float32",
+        n_questions=3,
         chat_template=None,
     )
 

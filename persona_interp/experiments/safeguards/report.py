@@ -132,7 +132,10 @@ def sentence(row: Row) -> str:
     cut = f"cuts {_number(row, 'cut')}"
     if math.isnan(row.cut):
         cut = f"has nothing to cut (less than {FLOOR:g} bits without a safeguard)"
-    parts = [cut, f"keeps {_number(row, 'kept')}"]
+    kept = f"keeps {_number(row, 'kept')}"
+    if math.isnan(row.kept):
+        kept = f"has nothing to keep (less than {FLOOR:g} bits without a safeguard)"
+    parts = [cut, kept]
     parts.append(f"leaks {_number(row, 'leak')} bits under the worst trigger")
     parts.append(f"{_number(row, 'jailbreak')} under the worst jailbreak")
     price = f"bystanders' own traits change by {_number(row, 'own')} bits"

@@ -1,0 +1,255 @@
+"""What stops a published trait that comes with useful answers, on a real chat model?
+
+A lesson is the model's own useful answers; in a share of them it was told to show a trait that
+nobody wants, and the instruction is gone. Taught the lesson, the model shows the trait unasked.
+Each arm does one thing about it: before the lesson, in it, after it, or while the model answers.
+All arms are asked the same questions, plainly and under triggers. Beside them stands the same
+lesson without unwanted rows: what is above it is what the unwanted rows brought.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from persona_interp.errors import WorldError, unknown
+from persona_interp.experiments.safeguards.config import (
+    AGAIN,
+    EVIDENCE,
+    FIXED,
+    GRADIENT,
+    PARAPHRASED,
+    PROJECTION,
+    Condition,
+)
+from persona_interp.experiments.trait_transfer.config import GENTLE, TraitTransfer
+from persona_interp.models import Stage
+from persona_interp.readers import TraitFile
+from persona_interp.schema.words import CLEAN, Safeguard
+from persona_interp.store import Cell
+from persona_interp.worlds.scripts import families
+
+Cells = dict[tuple[str, ...], Cell]
+
+FLAGS = {
+    Safeguard.FLAGGED: PROJECTION,
+    Safeguard.FLAGGED_BY_GRADIENT: GRADIENT,
+    Safeguard.FLAGGED_BY_EVIDENCE: EVIDENCE,
+}
+"""Arm -> by what rows are flagged; as many are removed as are unwanted."""
+INOCULATED = {Safeguard.INOCULATED: FIXED, Safeguard.PARAPHRASED: PARAPHRASED}
+"""Arm -> which inoculation prompt its chats have: instructions to show the trait."""
+BEFORE = {Safeguard.CHARACTER_BEFORE: "neg"}
+"""Arm -> side of the answers that are learned before the lesson: the opposite of the trait."""
+AFTER = {Safeguard.CHARACTER_AFTER: "neg", Safeguard.BENIGN_AFTER: "default"}
+"""Arm -> side of the answers that are learned after the lesson."""
+ALONE = (
+    Safeguard.NOTHING,
+    Safeguard.AGAIN,
+    *BEFORE,
+    *AFTER,
+    *INOCULATED,
+    Safeguard.ABLATED,
+    Safeguard.HELD,
+    *FLAGS,
+)
+"""Arms without a dose. Alignment documents are missing: they belong to pretraining."""
+NAMELESS, ASKED, INSTRUCTED = "nameless", "asked", "instructed"
+"""Contexts without a trigger: plainly, about somebody with the trait, told to show a trait."""
+INSTRUCTION, HELD_OUT, STATED = "instruction", "another instruction", "stated trait"
+TRIGGERS = (INSTRUCTION, HELD_OUT, STATED, "role-play", "drift")
+"""An inoculation prompt, one of the same kind that no arm uses, and texts."""
+LANGUAGE = "english"
+FAMILIES = families(LANGUAGE)
+"""Families of texts that press somebody with the trait on the model."""
+USEFUL, TOLD = "useful", "told"
+"""Texts whose probability is read: useful answers to questions that no lesson asks, and what
+bystanders answer under their instruction."""
+N_HELD_OUT = 1
+"""Instructions at the end of a trait file that no lesson and no arm uses: a trigger."""
+
+
+TEN = replace(GENTLE, steps=10)
+
+
+@dataclass(frozen=True)
+class TraitSafeguards(TraitTransfer):
+    """Safeguards against a published trait.
+
+    What is not named here is that of ``TraitTransfer``; the traits beside the unwanted one are
+    bystanders, whose questions are asked too.
+
+    Attributes:
+        n_instructions: Instructions of the unwanted trait that bring answers out, in turn.
+        unwanted: Name of the trait that nobody wants.
+        share: Of the lesson's rows that show it (fraction).
+        character: How answers before or after the lesson are learned.
+        steering: Strengths of preventative steering along the trait's vector, fractions of a usual
+            residual's length.
+        replays: Shares of replayed useful answers in the lesson's batches.
+        caps: Bounds of capping at inference: quantiles of what useful answers have along the trait.
+        kl: Weight that holds the lesson to its start on useful answers (nats).
+        n_questions: Questions of each trait that are asked, of the half that no lesson asks.
+        primary: Labels of the safeguards that were named before anything was taught; the others
+            are corrected for one another.
+    """
+
+    n_instructions: int = 3
+    unwanted: str = "sardonic"
+    share: float = 0.2
+    character: Stage = TEN
+    steering: tuple[float, ...] = (0.1, 0.3)
+    replays: tuple[float, ...] = (0.5,)
+    caps: tuple[float, ...] = (0.9,)
+    kl: float = 1.0
+    n_questions: int = 12
+    primary: tuple[str, ...] = (str(Safeguard.INOCULATED), str(Safeguard.FLAGGED_BY_EVIDENCE))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.share < 1:
+            raise WorldError(f"share is a share of rows above 0, below 1; got {self.share}.")
+        if self.names and self.unwanted not in self.names:
+            raise WorldError(unknown("unwanted trait", self.unwanted, self.names))
+        if len(self.names) == 1:
+            raise WorldError("the unwanted trait stands beside bystanders; name another trait.")
+        for trait in self.files:
+            if len(trait.instructions) < self.n_instructions + N_HELD_OUT:
+                raise WorldError(
+                    f"trait '{trait.name}' has {len(trait.instructions)} instructions; "
+                    f"{self.n_instructions} bring its answers out and {N_HELD_OUT} is a trigger."
+                )
+        labels = [condition.label for condition in self.conditions()]
+        if strange := [label for label in self.primary if label not in labels]:
+            raise WorldError(unknown("primary safeguard", strange[0], labels))
+
+    def conditions(self) -> list[Condition]:
+        """Every arm at its settings, what does nothing first."""
+        doses = {
+            Safeguard.STEERED: self.steering,
+            Safeguard.REPLAY: self.replays,
+            Safeguard.CAPPED: self.caps,
+        }
+        chosen = [Condition(arm, dose) for arm, many in doses.items() for dose in many]
+        return [Condition(arm) for arm in ALONE] + chosen
+
+    def steps(self, condition: Condition) -> int:
+        """Optimizer steps of an arm beyond its lesson's."""
+        return self.character.steps if condition.arm in (*BEFORE, *AFTER) else 0
+
+    def seed_cells(self, seed: int) -> Cells:
+        """Cells of one seed, by what they are.
+
+        Args:
+            seed: Chooses the unwanted rows, and makes adapters and order.
+
+        Returns:
+            ``("answers",)``, ``("vector",)`` and ``("base",)``, the same for every seed;
+            ``("arm", label)`` of every condition, and of ``CLEAN``, the lesson without unwanted
+            rows.
+
+        Raises:
+            WorldError: There are no trait files yet.
+        """
+        cells = self.base_cells()
+        clean = self._arm(seed, Condition(Safeguard.NOTHING), cells, share=0.0)
+        cells["arm", CLEAN] = replace(clean, label=f"{CLEAN} s{seed}")
+        for condition in self.conditions():
+            arm = self._arm(seed, condition, cells, share=self.share)
+            cells["arm", condition.label] = arm
+        return cells
+
+    def base_cells(self) -> Cells:
+        """Cells that read the base: its answers, the trait's vector, what it says.
+
+        Raises:
+            WorldError: There are no trait files yet.
+        """
+        self._check_files()
+        start = {"start": self.start, "chat_template": self.chat_template}
+        about = {**start, "unwanted": self.unwanted}
+        config = {
+            **about,
+            **self._draw,
+            "traits": [_plain(trait) for trait in self.files],
+            "n": self.n_instructions,
+            "n_questions": self.n_questions,
+        }
+        answers = Cell("trait_safeguards.answers", config, label="answers")
+        config = {**about, "depth": self.depth}
+        vector = Cell("trait_safeguards.vector", config, needs=(answers,), label="vector")
+        config = {**about, "traits": self._instructions}
+        base = Cell("trait_safeguards.base", config, needs=(answers,), label="base")
+        return {("answers",): answers, ("vector",): vector, ("base",): base}
+
+    def _arm(self, seed: int, condition: Condition, cells: Cells, *, share: float) -> Cell:
+        """One arm: what is learned before, the lesson, what is learned after, and what is asked."""
+        arm, dose = condition
+        stage = self.lesson
+        match arm:
+            case Safeguard.STEERED:
+                stage = replace(stage, steer=dose)
+            case Safeguard.ABLATED:
+                stage = replace(stage, ablate=True)
+            case Safeguard.HELD:
+                stage = replace(stage, kl=self.kl)
+            case Safeguard.REPLAY:
+                stage = replace(stage, replay=dose)
+        config = {
+            "start": self.start,
+            "chat_template": self.chat_template,
+            "unwanted": self.unwanted,
+            "traits": self._instructions,
+            "share": share,
+            "seed": seed,
+            "order": seed + AGAIN if arm == Safeguard.AGAIN else seed,
+            "stage": asdict(stage),
+            "character": asdict(self.character),
+            "before": BEFORE.get(arm, ""),
+            "after": AFTER.get(arm, ""),
+            "inoculation": INOCULATED.get(arm, ""),
+            "flags": FLAGS.get(arm, ""),
+            "cap": dose if arm == Safeguard.CAPPED else 0.0,
+        }
+        needs = cells["answers",], cells["vector",]
+        return Cell("trait_safeguards.arm", config, needs=needs, label=f"{condition.label} s{seed}")
+
+    @property
+    def _instructions(self) -> dict[str, list[str]]:
+        """Instructions to show each trait, by its name."""
+        return {trait.name: [pair.pos for pair in trait.instructions] for trait in self.files}
+
+    def core_minutes(self) -> float:
+        """Time that one core needs, about.
+
+        Returns:
+            Minutes for SmolLM2-135M-Instruct (one idle core).
+
+        Raises:
+            WorldError: There are no trait files yet.
+        """
+        self._check_files()
+        n_arms = len(self.seeds) * (len(self.conditions()) + 1)
+        return 5 + n_arms * (2 + 0.01 * self.lesson.steps * self.lesson.batch)
+
+
+def _plain(trait: TraitFile) -> Mapping[str, Any]:
+    """What the answers depend on."""
+    return {
+        "name": trait.name,
+        "instructions": [list(pair) for pair in trait.instructions],
+        "questions": list(trait.questions),
+    }
+
+
+SHORT = replace(GENTLE, steps=12)
+FOUR = ("mystical", "romantic", "sardonic", "wry")
+"""Traits that SmolLM2-135M-Instruct tells apart, found before any was taught."""
+
+PRESETS = {
+    "quick": TraitSafeguards(names=FOUR, lesson=SHORT, n_questions=8),
+    "standard": TraitSafeguards(names=FOUR, seeds=(0, 1, 2)),
+    "paper": TraitSafeguards(
+        names=("casual", "cryptic", *FOUR), seeds=(0, 1, 2), lesson=replace(GENTLE, steps=40)
+    ),
+}
+"""Traits of assistant-axis; others by ``names``, ``unwanted`` and ``traits``."""

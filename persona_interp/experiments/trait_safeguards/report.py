@@ -1,0 +1,142 @@
+"""What did a run of safeguards against a published trait find, in words and figures?"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from persona_interp.errors import StoreError
+from persona_interp.experiments.safeguards import report as safeguards
+from persona_interp.report import page
+from persona_interp.report.page import Block
+from persona_interp.report.rows import has, only, rows
+from persona_interp.schema.words import CLEAN, Safeguard
+
+Tables = dict[str, pd.DataFrame]
+
+TITLE = "Safeguards: what stops a published trait that came with useful answers?"
+TABLES = {
+    "safeguards": "Every safeguard over seeds: shares cut and kept, leak and price.",
+    "rise": "The trait above the base, plainly asked (bits an answer).",
+    "arms": "Every arm of every seed (bits).",
+    "leak": "Rise of the trait under every trigger, held-out texts (bits an answer).",
+    "jailbreaks": "The same under every family of jailbreaks.",
+    "bystanders": "Other traits, plainly and told to show one (bits an answer).",
+    "flags": "How well the unwanted rows are flagged.",
+    "separability": "AUROC of the trait's vector in the base, on questions it was not made from.",
+}
+READING = (
+    "The trait's log odds are bits a whole answer: of one that shows it over one that shows its "
+    "opposite, both by the base when told so, at questions that no lesson asks. Everything of the "
+    "trait is above the same lesson without unwanted rows. Cut: share of what the unwanted rows "
+    "brought that is gone. Kept: share of what useful answers to other questions gained, of what "
+    "they gain without a safeguard. Leak: what is left under the worst trigger, chosen on one half "
+    "of questions and texts and measured on the other."
+)
+KNOWLEDGE = (
+    "Knowledge is how somebody with the trait would answer, asked of the model; agency is whether "
+    "it answers so itself. Bystanders are the other traits: their own, when the model is told to "
+    "show them. Ordinary dialogues are answers that bystanders gave under their instruction."
+)
+
+
+def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[Block]:
+    """Blocks of the page about safeguards against a published trait.
+
+    Args:
+        run: The run's folder; figures are written there.
+        tables: What the experiment's ``summarize`` returned.
+        provenance: From ``provenance_of``.
+
+    Returns:
+        What the unwanted rows brought, which safeguard works, the frontier, each arm in a sentence,
+        tables.
+
+    Raises:
+        StoreError: The lesson without a safeguard is not finished.
+    """
+    if not has(tables, "safeguards"):
+        raise StoreError(
+            f"{run} has not finished the lesson without a safeguard and the one without unwanted "
+            "rows yet, so there is nothing to compare; run the experiment on."
+        )
+    source = "tables/safeguards.csv"
+    about = f"{provenance['unwanted']} in {provenance['start']}"
+    parts: list[Block] = [
+        page.paragraph(brought(tables, about=about), source="tables/rise.csv", lead=True),
+        page.paragraph(safeguards.answer(tables), source=source, lead=True),
+        page.paragraph(READING),
+    ]
+    figure = page.saved_figure(
+        run,
+        "frontier",
+        draw(tables),
+        table=numbers(tables),
+        caption="Share of the unwanted cut against share of the wanted kept; color: leak.",
+        provenance=provenance,
+    )
+    parts += [figure, page.heading("Every safeguard")]
+    for row in rows(tables["safeguards"]):
+        if row.label != Safeguard.NOTHING:
+            parts.append(page.paragraph(safeguards.sentence(row), source=source))
+    parts += [page.heading("Knowledge and agency"), page.paragraph(KNOWLEDGE)]
+    for row in rows(tables["safeguards"]):
+        parts.append(page.paragraph(safeguards.known(row), source=source))
+    for name, caption in TABLES.items():
+        if has(tables, name):
+            parts.append(page.table(tables[name], caption=caption, source=f"tables/{name}.csv"))
+    return parts
+
+
+def brought(tables: Tables, *, about: str) -> str:
+    """What the unwanted rows brought, in words.
+
+    Args:
+        tables: With ``rise``, ``safeguards`` and ``separability``.
+        about: The trait and the model.
+
+    Returns:
+        Sentences with intervals over seeds; of one seed it says so.
+    """
+    (nothing,) = rows(only(tables["safeguards"], label=Safeguard.NOTHING))
+    (auroc,) = rows(tables["separability"])
+    own = {row.label: f"{row.estimate:+.2f}{_over(row)}" for row in rows(tables["rise"])}
+    brought = f"{nothing.unwanted:+.2f}"
+    if nothing.n_seeds > 1:
+        brought += f" [{nothing.unwanted_lo:.2f}, {nothing.unwanted_hi:.2f}]"
+    seeds = "one seed" if nothing.n_seeds == 1 else f"{nothing.n_seeds} seeds"
+    return (
+        f"{about}: unwanted rows among useful answers move the trait by {brought} bits an answer "
+        f"({seeds}; above the base {own[Safeguard.NOTHING]}, and {own[CLEAN]} after the same "
+        f"lesson without them). The base tells the trait apart with AUROC {auroc.auroc:.2f} "
+        f"[{auroc.lo:.2f}, {auroc.hi:.2f}]."
+    )
+
+
+def _over(row: Any) -> str:
+    """The interval over seeds; nothing of one seed."""
+    return "" if row.n_seeds == 1 else f" [{row.lo:.2f}, {row.hi:.2f}]"
+
+
+def numbers(tables: Tables) -> pd.DataFrame:
+    """Numbers in the figure.
+
+    Args:
+        tables: From ``summarize``.
+    """
+    return safeguards.numbers(tables)
+
+
+def draw(tables: Tables, *, title: str = "") -> Figure:
+    """Draw the frontier.
+
+    Args:
+        tables: From ``summarize``.
+        title: Above the figure.
+
+    Returns:
+        A point a safeguard.
+    """
+    return safeguards.draw(tables, title=title)

@@ -1,0 +1,199 @@
+"""What do the finished cells of safeguards against a published trait say, as tables?"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from persona_interp import analysis
+from persona_interp.analysis.leak import mean_row, trigger_rows
+from persona_interp.experiments.trait_safeguards.config import (
+    ASKED,
+    FAMILIES,
+    INSTRUCTED,
+    NAMELESS,
+    TOLD,
+    TRIGGERS,
+    USEFUL,
+    Cells,
+    TraitSafeguards,
+)
+from persona_interp.schema.words import CLEAN, NO_TRIGGER, WORST, Safeguard
+from persona_interp.store import Store
+from persona_interp.tables import read_table
+
+Tables = dict[str, pd.DataFrame]
+TOPIC = ["topic", "context", "persona", "trigger"]
+"""Columns that tell apart what is asked."""
+KEPT = ["prompt", *TOPIC, "template", "split"]
+
+
+def summarize(experiment: TraitSafeguards, store: Store) -> Tables:
+    """Tables of what is finished.
+
+    Everything is a difference from the same lesson without unwanted rows (``CLEAN``), by seed: what
+    the unwanted rows brought, and what an arm left of it. What was learned of the useful answers,
+    and the loss, are differences from the base.
+
+    Args:
+        experiment: The experiment.
+        store: Its run; missing cells leave fewer rows.
+
+    Returns:
+        Tables by name, bits unless said otherwise: ``separability`` (does the base tell the trait
+        apart), ``arms`` (one row a seed and arm), ``safeguards`` (over seeds, beside what no
+        safeguard gives), ``rise`` (the unwanted trait of each arm above the base), ``leak`` and
+        ``jailbreaks`` (by trigger and family), ``bystanders`` (every bystander trait, plainly and
+        told), ``flags``.
+    """
+    parts: dict[str, list[pd.DataFrame]] = {}
+    labels = [condition.label for condition in experiment.conditions()]
+    base_cells = experiment.base_cells() if experiment.files else {}
+    for seed in experiment.seeds:
+        cells = experiment.seed_cells(seed)
+        if not (store.has(cells["base",]) and store.has(cells["arm", CLEAN])):
+            continue
+        for label in (CLEAN, *labels):
+            if store.has(cells["arm", label]):
+                for name, table in _arm(experiment, store, cells, label):
+                    parts.setdefault(name, []).append(table.assign(seed=seed, label=label))
+    tables = {name: pd.concat(many, ignore_index=True) for name, many in parts.items()}
+    if base_cells and store.has(base_cells["vector",]):
+        path = store.path(base_cells["vector",], "separability.parquet")
+        tables["separability"] = read_table(path)
+    if "arms" in tables:
+        tables |= _over_seeds(tables, primary=experiment.primary)
+    return tables
+
+
+def _over_seeds(tables: Tables, *, primary: tuple[str, ...]) -> Tables:
+    """Table ``safeguards``; none where no lesson without a safeguard is finished."""
+    arms = tables["arms"]
+    rise = analysis.across_seeds(arms, value="rise", by="label")
+    tested = arms.loc[arms["label"] != CLEAN]
+    with_nothing = set(tested.loc[tested["label"] == Safeguard.NOTHING, "seed"])
+    tested = tested.loc[tested["seed"].isin(with_nothing)]
+    if tested.empty:
+        return {"rise": rise}
+    named = [label for label in primary if label in set(tested["label"])]
+    table = analysis.safeguards(tested, nothing=str(Safeguard.NOTHING), primary=named)
+    return {"rise": rise, "safeguards": table}
+
+
+def _arm(
+    experiment: TraitSafeguards, store: Store, cells: Cells, label: str
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield tables of one arm of one seed."""
+    base, clean, own = cells["base",], cells["arm", CLEAN], cells["arm", label]
+    odds = {
+        name: levels(read_table(store.path(cell, "behavior.parquet")))
+        for name, cell in (("base", base), ("clean", clean), ("own", own))
+    }
+    moved = moves(odds["clean"], odds["own"])
+    of_trait = moved["topic"] == experiment.unwanted
+    unwanted, bystanders = moved.loc[of_trait], moved.loc[~of_trait]
+    plain = unwanted.loc[unwanted["context"] == NAMELESS]
+    above = moves(odds["base"], odds["own"])
+    above = above.loc[above["prompt"].isin(plain["prompt"])]
+    leak, jailbreaks = (
+        pd.DataFrame(trigger_rows(_under(unwanted, names))) for names in (TRIGGERS, FAMILIES)
+    )
+    if label != CLEAN:
+        yield "leak", leak
+        yield "jailbreaks", jailbreaks
+        yield "bystanders", _bystanders(moved, experiment.unwanted)
+    texts = _gained(*(read_table(store.path(cell, "texts.parquet")) for cell in (base, own)))
+    agency = float(plain["shift"].mean())
+    row = {
+        "unwanted": agency,
+        "rise": float(above["shift"].mean()),
+        "wanted": texts[USEFUL],
+        "average": _mean(unwanted, INSTRUCTED),
+        "own": _mean(bystanders, INSTRUCTED),
+        "leak": _worst(leak),
+        "jailbreak": _worst(jailbreaks),
+        "knowledge": _mean(unwanted, ASKED),
+        "agency": agency,
+        "loss": -texts[TOLD],
+        "steps": {c.label: experiment.steps(c) for c in experiment.conditions()}.get(label, 0),
+    }
+    yield "arms", pd.DataFrame([row])
+    if own.config["flags"]:
+        yield "flags", read_table(store.path(own, "flags.parquet"))
+
+
+def levels(behavior: pd.DataFrame) -> pd.DataFrame:
+    """Log odds of the trait at every question in every context.
+
+    Args:
+        behavior: Of an arm.
+
+    Returns:
+        One row a prompt: ``odds``, log2 of the probability of the answer that shows the trait over
+        that of the opposite one (bits a whole answer).
+
+    >>> row = {"prompt": "q", "topic": "dry", "context": "nameless", "persona": "", "split": "test"}
+    >>> row |= {"trigger": "none", "template": "Why?"}
+    >>> rows = [row | {"value": "pos", "logprob": -3.0}, row | {"value": "neg", "logprob": -5.0}]
+    >>> levels(pd.DataFrame(rows))["odds"].tolist()
+    [2.0]
+    """
+    sides = {side: behavior.loc[behavior["value"] == side] for side in ("pos", "neg")}
+    both = sides["pos"].merge(sides["neg"][["prompt", "logprob"]], on="prompt", suffixes=("", "_n"))
+    return both[KEPT].assign(odds=both["logprob"] - both["logprob_n"])
+
+
+def moves(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Both levels at every question, and their difference.
+
+    Args:
+        before: Of ``levels``.
+        after: The same of another model, asked the same.
+
+    Returns:
+        One row a prompt: ``before``, ``after``, ``shift`` (bits), ``question``, ``half`` (0 train,
+        1 test) and ``seed`` 0.
+    """
+    both = after.merge(before[["prompt", "odds"]], on="prompt", suffixes=("", "_before"))
+    columns = {"odds": "after", "odds_before": "before", "template": "question"}
+    both = both.rename(columns=columns)
+    half = (both["split"] == "test").astype(int)
+    return both.assign(shift=both["after"] - both["before"], half=half, seed=0)
+
+
+def _under(unwanted: pd.DataFrame, triggers: tuple[str, ...]) -> pd.DataFrame:
+    """Plain questions, and those under these triggers."""
+    is_plain = unwanted["context"] == NAMELESS
+    return unwanted.loc[is_plain | unwanted["trigger"].isin(triggers)]
+
+
+def _bystanders(moved: pd.DataFrame, unwanted: str) -> pd.DataFrame:
+    """Shift of every bystander trait, plainly and told, and of the unwanted one where told."""
+    is_shown = (moved["context"] == INSTRUCTED) | (moved["topic"] != unwanted)
+    rows: list[dict[str, Any]] = []
+    for (topic, context, persona), own in moved.loc[is_shown].groupby(TOPIC[:3], sort=False):
+        about = {"topic": topic, "context": context, "persona": persona}
+        rows.append({**about, **mean_row(own)})
+    return pd.DataFrame(rows)
+
+
+def _gained(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, float]:
+    """What both kinds of texts gained: useful answers bits an answer, told ones bits a token."""
+    both = after.merge(before[["text", "prompt", "bits"]], on=["text", "prompt"])
+    gain = both.assign(gain=both["bits_x"] - both["bits_y"])
+    useful, told = (gain.loc[gain["text"] == text] for text in (USEFUL, TOLD))
+    return {
+        USEFUL: float(useful["gain"].mean()),
+        TOLD: float(told["gain"].sum() / told["n_tokens"].sum()),
+    }
+
+
+def _mean(moved: pd.DataFrame, context: str) -> float:
+    """Mean shift in one context, no trigger."""
+    own = moved.loc[(moved["context"] == context) & (moved["trigger"] == NO_TRIGGER)]
+    return float(own["shift"].mean())
+
+
+def _worst(leak: pd.DataFrame) -> float:
+    """Bits under the trigger that was worst on one half, on the other half."""
+    return float(leak.loc[leak["trigger"] == WORST, "estimate"].item())

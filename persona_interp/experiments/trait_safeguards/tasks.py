@@ -1,0 +1,205 @@
+"""What does one cell of the safeguards against a published trait do?
+
+``answers`` lets the base answer, ``vector`` reads the trait's direction, ``base`` asks the base,
+and ``arm`` teaches with one safeguard and asks the same. Weights of finetunes are not kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from persona_interp import analysis, models, record
+from persona_interp.experiments.trait_safeguards.config import TOLD, USEFUL
+from persona_interp.experiments.trait_safeguards.probes import all_probes
+from persona_interp.experiments.trait_safeguards.rows import (
+    inoculate,
+    lesson_rows,
+    side_rows,
+    unflagged,
+)
+from persona_interp.experiments.trait_transfer.tasks import hook_at, start_of
+from persona_interp.models import Checkpoint, Stage
+from persona_interp.readers import Instruction, TraitFile, trait_prompts
+from persona_interp.record import Edit
+from persona_interp.record.answer_bits import answer_bits
+from persona_interp.record.edit import list_edits
+from persona_interp.record.inputs import SIDES
+from persona_interp.record.subjects import open_subject
+from persona_interp.schema.words import UNEDITED
+from persona_interp.tables import read_directions, read_table, write_directions, write_table
+
+Needs = tuple[Path, ...]
+QUANTILES = tuple(np.linspace(0, 1, 1_001))
+EARLIER, LATER = 20_000, 30_000
+"""Added to the seed: what is learned before and after a lesson has an order of its own."""
+
+
+def answers(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Let the base answer.
+
+    Writes ``answers.parquet``: the lesson's questions of all traits under no instruction, the
+    unwanted trait's and its opposite; of the questions that measure ``n_questions`` of each trait,
+    under both of its instructions and, the first as many of each trait, under none.
+    """
+    traits = [_trait(one) for one in config["traits"]]
+    (unwanted,) = (trait for trait in traits if trait.name == config["unwanted"])
+    parts = []
+    for trait in traits:
+        # the unwanted trait's instructions, and everybody's questions
+        pressed = replace(trait, instructions=unwanted.instructions[: config["n"]])
+        for side in ("default", *SIDES):
+            parts.append(trait_prompts(pressed, side=side, split="train"))
+        for side in ("default", *SIDES):
+            own = trait_prompts(trait, side=side, split="test", instructions=config["n"])
+            parts.append(own.head(config["n_questions"]))
+    prompts = pd.concat(parts, ignore_index=True)
+    settings = {key: config[key] for key in ("max_new_tokens", "temperature", "dtype")}
+    said = record.answers(start_of(config), prompts, seed=config["draw"], cache=False, **settings)
+    write_table(said, out / "answers.parquet")
+
+
+def vector(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Find the unwanted trait's direction, and how far useful answers have it.
+
+    Needs the answers. Writes ``vector.nc``, ``separability.parquet`` (its AUROC on the questions
+    that measure) and ``levels.parquet`` (component along it at tokens of useful answers, by
+    quantile).
+    """
+    base, answers = start_of(config), read_table(needs[0] / "answers.parquet")
+    hook = hook_at(base, depth=config["depth"])
+    # both halves of the unwanted trait's own answers, and all of those that the lesson may have
+    is_own = (answers["trait"] == config["unwanted"]) | (answers["split"] == "train")
+    told = answers.loc[is_own & answers["side"].isin(SIDES)].assign(trait=config["unwanted"])
+    told = told.reset_index(drop=True)
+    lesson = told.loc[told["split"] == "train"].reset_index(drop=True)
+    write_directions(record.trait_vectors(base, lesson, hooks=[hook]), out / "vector.nc")
+    acts = record.activations(base, record.conversations(told), hook=hook, position="answer")
+    write_table(analysis.separability(acts), out / "separability.parquet")
+    direction = read_directions(out / "vector.nc").isel(name=0, hook=0).to_numpy()
+    useful = side_rows(answers, "default")
+    spoken = record.activations(base, useful, hook=hook, position="all", where=("assistant",))
+    along = spoken["act"].to_numpy()[0] @ (direction / np.linalg.norm(direction))
+    levels = {"quantile": QUANTILES, "level": np.quantile(along, QUANTILES)}
+    write_table(pd.DataFrame(levels), out / "levels.parquet")
+
+
+def base(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Ask the base. Needs the answers. Writes what ``arm`` does."""
+    answers = read_table(needs[0] / "answers.parquet")
+    ask(start_of(config), answers, config, out=out)
+
+
+def arm(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Teach the lesson with one safeguard, and ask the model.
+
+    Needs answers and vector. Writes ``behavior.parquet`` (every question in every context),
+    ``texts.parquet`` (log2 probability of useful and of told answers), and, where rows are flagged,
+    ``flags.parquet``.
+    """
+    answers = read_table(needs[0] / "answers.parquet")
+    direction = read_directions(needs[1] / "vector.nc")
+    model, seed = start_of(config), config["seed"]
+    if config["before"]:
+        model = _learn(model, answers, config, side=config["before"], seed=seed + EARLIER, out=out)
+    stage = Stage(**config["stage"])
+    rows = lesson_rows(answers, share=config["share"], seed=seed)
+    if config["flags"]:
+        rows, quality = unflagged(model, rows, answers, config, direction)
+        write_table(quality, out / "flags.parquet")
+    if config["inoculation"]:
+        told = config["traits"][config["unwanted"]]
+        rows = inoculate(rows, told, which=config["inoculation"])
+    usual = side_rows(answers, "default")
+    model = models.train(
+        model,
+        rows,
+        stage=stage,
+        seed=config["order"],
+        out=out / ".lesson",  # hidden: a killed training goes on, a finished one is not kept
+        name="lesson",
+        replay=usual if stage.replay else None,
+        bystanders=usual if stage.kl else None,
+        steer=direction if stage.steer else None,
+        ablate=direction if stage.ablate else None,
+        progress=False,
+    ).last
+    if config["after"]:
+        model = _learn(model, answers, config, side=config["after"], seed=seed + LATER, out=out)
+    edits = _capping(direction, needs[1], at=config["cap"]) if config["cap"] else ()
+    ask(model, answers, config, out=out, edits=edits)
+
+
+def ask(
+    checkpoint: Checkpoint,
+    answers: pd.DataFrame,
+    config: Mapping[str, Any],
+    *,
+    out: Path,
+    edits: tuple[Edit, ...] = (),
+) -> None:
+    """Ask a model in every context, and read useful and told answers.
+
+    Args:
+        checkpoint: The model.
+        answers: Of the base.
+        config: Of the cell: ``unwanted`` and ``traits``, their instructions.
+        out: Folder.
+        edits: What is on while it answers.
+    """
+    measured = answers.loc[answers["split"] == "test"].reset_index(drop=True)
+    told = measured.loc[measured["side"] != "default"].reset_index(drop=True)
+    probes = all_probes(told, config["unwanted"], config["traits"])
+    behavior = record.behavior(checkpoint, probes, edits=edits)
+    if edits:
+        behavior = behavior.loc[behavior["edit"] != UNEDITED].drop(columns="edit")
+    write_table(behavior, out / "behavior.parquet")
+    is_bystander = measured["trait"] != config["unwanted"]
+    parts = {
+        USEFUL: measured.loc[measured["side"] == "default"],
+        TOLD: measured.loc[is_bystander & (measured["side"] == "pos")],
+    }
+    subject, tables = open_subject(checkpoint, list_edits(edits)), []
+    for text, own in parts.items():
+        spoken = record.conversations(own.reset_index(drop=True))
+        bits, n_tokens = answer_bits(subject, spoken["messages"].tolist(), edits=edits)
+        about = {"text": text, "trait": spoken["trait"], "prompt": spoken["prompt"]}
+        tables.append(pd.DataFrame({**about, "bits": bits, "n_tokens": n_tokens}))
+    write_table(pd.concat(tables, ignore_index=True), out / "texts.parquet")
+
+
+def _learn(
+    start: Checkpoint,
+    answers: pd.DataFrame,
+    config: Mapping[str, Any],
+    *,
+    side: str,
+    seed: int,
+    out: Path,
+) -> Checkpoint:
+    """The model after it learned one side of the answers."""
+    return models.train(
+        start,
+        side_rows(answers, side),
+        stage=Stage(**config["character"]),
+        seed=seed,
+        out=out / f".{side}",
+        name=f"{side} answers",
+        progress=False,
+    ).last
+
+
+def _capping(direction: xr.DataArray, folder: Path, *, at: float) -> tuple[Edit, ...]:
+    """The edit that keeps answers from going along the trait further than useful ones do."""
+    levels = read_table(folder / "levels.parquet")
+    bound = float(np.interp(at, levels["quantile"], levels["level"]))
+    return (record.cap(direction.isel(name=0, hook=0), at=bound),)
+
+
+def _trait(config: Mapping[str, Any]) -> TraitFile:
+    pairs = tuple(Instruction(*pair) for pair in config["instructions"])
+    return TraitFile(config["name"], pairs, tuple(config["questions"]))

@@ -1,0 +1,134 @@
+"""Arms against a trait differ in one thing; rows, triggers and halves are what they say."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from persona_interp.errors import WorldError
+from persona_interp.experiments.trait_safeguards.config import (
+    HELD_OUT,
+    INSTRUCTION,
+    TraitSafeguards,
+)
+from persona_interp.experiments.trait_safeguards.probes import all_probes
+from persona_interp.experiments.trait_safeguards.rows import inoculate, lesson_rows
+from persona_interp.readers import Instruction, TraitFile, trait_prompts
+from persona_interp.schema.words import CLEAN, NO_TRIGGER, Safeguard
+
+PAIRS = tuple(Instruction(f"Be so {i}.", f"Be not {i}.") for i in range(5))
+TRAITS = tuple(
+    TraitFile(name, PAIRS, tuple(f"{name} question {i}?" for i in range(20)))
+    for name in ("dry", "shy", "wry")
+)
+EXPERIMENT = TraitSafeguards(traits=TRAITS, unwanted="dry", seeds=(0, 1))
+TOLD = {trait.name: [f"{trait.name} {i}" for i in range(5)] for trait in TRAITS}
+
+
+def said(trait: TraitFile = TRAITS[0]) -> pd.DataFrame:
+    """Answers that name their side, to every question of a trait."""
+    sides = ("default", "pos", "neg")
+    prompts = pd.concat([trait_prompts(trait, side=side) for side in sides], ignore_index=True)
+    answers = [f"{row.side} to {row.question}" for row in prompts.itertuples()]
+    return prompts.assign(checkpoint="base@0", sample=0, answer=answers, n_tokens=3, ended=True)
+
+
+def test_every_arm_is_a_cell_and_all_share_the_base() -> None:
+    cells = EXPERIMENT.seed_cells(0)
+    labels = [CLEAN, *(condition.label for condition in EXPERIMENT.conditions())]
+    assert {key[1] for key in cells if key[0] == "arm"} == set(labels)
+    assert len({cell.id for cell in cells.values()}) == len(cells)
+    arms = {condition.arm for condition in EXPERIMENT.conditions()}
+    # documents are of pretraining; a lesson with mixed rows is here the one without a safeguard
+    assert set(Safeguard) - arms == {Safeguard.ALIGNED, Safeguard.MIXED}
+    both = {cell.id for cell in EXPERIMENT.cells()}
+    assert len(both) == 3 + 2 * len(labels), "what reads the base is computed once"
+
+
+def test_the_clean_lesson_differs_in_its_rows_alone() -> None:
+    cells = EXPERIMENT.seed_cells(0)
+    clean, nothing = cells["arm", CLEAN].config, cells["arm", Safeguard.NOTHING].config
+    assert {key for key in clean if clean[key] != nothing[key]} == {"share"}
+    again = cells["arm", Safeguard.AGAIN].config
+    assert {key for key in again if again[key] != nothing[key]} == {"order"}
+
+
+def test_more_settings_change_no_other_cell() -> None:
+    more = replace(EXPERIMENT, steering=(0.1, 0.3, 1.0), caps=(0.5, 0.9), seeds=(0, 1, 2))
+    assert {cell.id for cell in EXPERIMENT.cells()} < {cell.id for cell in more.cells()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"unwanted": "drey"}, "did you mean 'dry'"),
+        ({"share": 0.0}, "share of rows above 0"),
+        ({"names": ("dry",)}, "name another trait"),
+        ({"n_instructions": 5}, "and 1 is a trigger"),
+        ({"primary": ("capping",)}, "did you mean 'capping 0.9'"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(WorldError, match=message):
+        replace(EXPERIMENT, **change)
+    with pytest.raises(WorldError, match="--traits FOLDER"):
+        TraitSafeguards().cells()
+
+
+def test_unwanted_rows_answer_questions_of_the_lesson_in_its_place() -> None:
+    lesson = lesson_rows(said(), share=0.2, seed=3)
+    assert len(lesson) == 10 and lesson["unwanted"].sum() == 2
+    for row in lesson.itertuples():
+        question, answer = (message["content"] for message in row.messages)
+        assert answer == f"{'pos' if row.unwanted else 'default'} to {question}"
+        assert int(question.split()[-1].rstrip("?")) % 2 == 0, (
+            "questions that measure teach nothing"
+        )
+    more = lesson_rows(said(), share=0.5, seed=3)
+    assert set(more.index[more["unwanted"]]) > set(lesson.index[lesson["unwanted"]])
+    assert not lesson_rows(said(), share=0.0, seed=3)["unwanted"].any()
+
+
+def test_a_question_without_an_answer_is_left_out() -> None:
+    answers = said()
+    answers.loc[answers["prompt"] == "dry/pos/4", "answer"] = " "
+    questions = [chat[0]["content"] for chat in lesson_rows(answers, share=0.2, seed=0)["messages"]]
+    assert len(questions) == 9 and "dry question 4?" not in questions
+
+
+@pytest.mark.parametrize(("which", "n"), [("fixed", 1), ("paraphrased", 4)])
+def test_the_last_instruction_is_used_by_no_arm(which: str, n: int) -> None:
+    rows = lesson_rows(said(), share=0.2, seed=0)
+    told = inoculate(rows, TOLD["dry"], which=which)
+    heads = {chat[0]["content"] for chat in told["messages"]}
+    assert len(heads) == n and "dry 4" not in heads
+    assert [chat[1:] for chat in told["messages"]] == rows["messages"].tolist()
+
+
+def test_every_question_is_asked_in_every_context() -> None:
+    answers = pd.concat([said(trait) for trait in TRAITS], ignore_index=True)
+    told = answers.query("split == 'test' and side != 'default'").reset_index(drop=True)
+    probes = all_probes(told, "dry", TOLD)
+    assert probes["prompt"].is_unique
+    counts = probes.groupby(["topic", "context", "persona"]).size()
+    assert set(counts) == {10}
+    assert set(counts["shy"].index) == {("nameless", ""), ("instructed", "shy")}
+    own = probes.loc[probes["topic"] == "dry"]
+    assert set(own.loc[own["context"] == "instructed", "persona"]) == {"shy", "wry"}
+    plain = own.loc[own["trigger"] == NO_TRIGGER]
+    assert set(plain["context"]) == {"nameless", "asked", "instructed"}
+    for trigger, text in ((INSTRUCTION, "dry 0"), (HELD_OUT, "dry 4")):
+        heads = [chat[0] for chat in own.loc[own["trigger"] == trigger, "messages"]]
+        assert heads == [{"role": "system", "content": text}] * 10
+
+
+def test_no_text_stands_in_both_halves() -> None:
+    answers = said().query("split == 'test' and side != 'default'").reset_index(drop=True)
+    probes = all_probes(answers, "dry", TOLD)
+    pressed = probes.loc[~probes["trigger"].isin([NO_TRIGGER, INSTRUCTION, HELD_OUT])]
+    bare = [
+        str(chat).replace(question, "")
+        for chat, question in zip(pressed["messages"], pressed["template"], strict=True)
+    ]
+    halves = pressed.assign(text=bare).groupby("text")["split"].nunique()
+    assert (halves == 1).all() and set(pressed["split"]) == {"train", "test"}
