@@ -3,9 +3,11 @@
 Every safeguard against the same lesson without one: the share of the unwanted persona's rise that
 is gone, the share of the lesson's own rise that is there, and as color what comes back under the
 worst trigger. What would refute a safeguard: it keeps the persona, loses the lesson, or leaks.
+With ``--traits`` the persona is a published trait, among useful answers of a chat model.
 """
 
-from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,8 +16,24 @@ from persona_interp.experiments import compute_preset, figure_script
 from persona_interp.experiments.safeguards import report as safeguards
 
 NAME = "fig11_safeguards"
-compute = partial(compute_preset, "safeguards")
-"""Its tables: ``compute(out, size="quick", workers=None, **changes)``."""
+
+
+def compute(
+    out: Path | str, *, traits: str | None = None, **settings: Any
+) -> dict[str, pd.DataFrame]:
+    """Tables of the figure, finished cells read from the folder.
+
+    Args:
+        out: Run folder.
+        traits: Folder of trait files; without it a villain in a tiny world.
+        settings: As of ``compute_preset``: ``size``, ``workers``, fields of the experiment.
+
+    Returns:
+        Tables by name.
+    """
+    if traits is None:
+        return compute_preset("safeguards", out, **settings)
+    return compute_preset("trait_safeguards", out, traits=traits, **settings)
 
 
 def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -44,7 +62,19 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def main() -> None:
     """Compute the figure and save it as PNG, PDF and CSV with its provenance."""
-    figure_script(__doc__, NAME, compute=compute, numbers=numbers, draw=draw, out="runs/safeguards")
+    more = {
+        "traits": "folder of trait files: safeguards against a published trait",
+        "start": "model folder, .gguf file or hub id, with --traits; the preset's by default",
+    }
+    figure_script(
+        __doc__,
+        NAME,
+        compute=compute,
+        numbers=numbers,
+        draw=draw,
+        out="runs/safeguards",
+        more=more,
+    )
 
 
 if __name__ == "__main__":

@@ -61,13 +61,17 @@ def run_experiment(
     traits: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of trait files: 'transfer' and 'dictionaries' are then of its traits.",
+            help="Folder of trait files: 'transfer', 'dictionaries' and 'safeguards' are then of "
+            "its traits.",
             **PATH,
         ),
     ] = None,
     trait: Annotated[
         list[str] | None,
-        typer.Option(help="A trait of that folder; repeat. The preset's by default; 'all'."),
+        typer.Option(
+            help="A trait of that folder; repeat. The preset's by default; 'all'. Of 'safeguards' "
+            "the first is the unwanted one."
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="First seed; the preset's by default.", min=0, max=MOST_SEED)

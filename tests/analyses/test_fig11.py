@@ -2,8 +2,12 @@
 
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
+
+import pytest
 
 from persona_interp import analysis
+from persona_interp.errors import StoreError
 from tests.analysis.test_safeguards import NOTHING, arms
 
 
@@ -14,3 +18,35 @@ def test_it_draws_a_point_for_each_safeguard(load: Callable[[str], ModuleType]) 
     assert script.numbers(made)["label"].tolist() == ["no safeguard", "capping"]
     (axes, _) = script.draw(made).axes
     assert len(axes.collections[-1].get_offsets()) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "want"),
+    [
+        ([], "safeguards", {}),
+        (["--traits", "folder"], "trait_safeguards", {"traits": "folder"}),
+        (
+            ["--traits", "folder", "--start", "model"],
+            "trait_safeguards",
+            {"traits": "folder", "start": "model"},
+        ),
+    ],
+)
+def test_with_traits_it_is_of_a_published_one(
+    load: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    name: str,
+    want: dict[str, str],
+) -> None:
+    script, asked = load("fig11_safeguards"), {}
+
+    def compute(experiment: str, out: object, **settings: Any) -> None:
+        asked.update(settings, name=experiment)
+        raise StoreError("nothing is computed here")
+
+    monkeypatch.setattr(script, "compute_preset", compute)
+    monkeypatch.setattr("sys.argv", ["fig11", *flags])
+    with pytest.raises(StoreError, match="nothing is computed"):
+        script.main()
+    assert asked == {"size": "quick", "name": name, **want}

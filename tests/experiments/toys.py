@@ -278,6 +278,7 @@ def trait_safeguards(traits: Path, start: Path) -> TraitSafeguards:
     return TraitSafeguards(
         traits=str(traits),
         unwanted="sporty",
+        wanted="arty",
         start=str(start),
         lesson=stage,
         character=stage,

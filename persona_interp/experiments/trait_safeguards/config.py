@@ -1,10 +1,11 @@
 """What stops a published trait that comes with useful answers, on a real chat model?
 
-A lesson is the model's own useful answers; in a share of them it was told to show a trait that
-nobody wants, and the instruction is gone. Taught the lesson, the model shows the trait unasked.
-Each arm does one thing about it: before the lesson, in it, after it, or while the model answers.
-All arms are asked the same questions, plainly and under triggers. Beside them stands the same
-lesson without unwanted rows: what is above it is what the unwanted rows brought.
+A lesson is useful answers: the model's own, told to show a manner that is wanted. In a share of
+them it was told to show a trait that nobody wants instead; both instructions are gone. Taught the
+lesson, the model shows both unasked. Each arm does one thing about the second: before the lesson,
+in it, after it, or while the model answers. All arms are asked the same questions, plainly and
+under triggers. Beside them stands the same lesson without unwanted rows: what is above it is what
+the unwanted rows brought.
 """
 
 from collections.abc import Mapping
@@ -38,9 +39,11 @@ FLAGS = {
 """Arm -> by what rows are flagged; as many are removed as are unwanted."""
 INOCULATED = {Safeguard.INOCULATED: FIXED, Safeguard.PARAPHRASED: PARAPHRASED}
 """Arm -> which inoculation prompt its chats have: instructions to show the trait."""
+PLAIN, USEFUL = "default", "useful"
+"""Sides of answers beside pos and neg: under no instruction, and in the wanted manner."""
 BEFORE = {Safeguard.CHARACTER_BEFORE: "neg"}
 """Arm -> side of the answers that are learned before the lesson: the opposite of the trait."""
-AFTER = {Safeguard.CHARACTER_AFTER: "neg", Safeguard.BENIGN_AFTER: "default"}
+AFTER = {Safeguard.CHARACTER_AFTER: "neg", Safeguard.BENIGN_AFTER: PLAIN}
 """Arm -> side of the answers that are learned after the lesson."""
 ALONE = (
     Safeguard.NOTHING,
@@ -61,9 +64,8 @@ TRIGGERS = (INSTRUCTION, HELD_OUT, STATED, "role-play", "drift")
 LANGUAGE = "english"
 FAMILIES = families(LANGUAGE)
 """Families of texts that press somebody with the trait on the model."""
-USEFUL, TOLD = "useful", "told"
-"""Texts whose probability is read: useful answers to questions that no lesson asks, and what
-bystanders answer under their instruction."""
+N_NAMED = 3
+"""Traits at least: an unwanted one, a wanted one, a bystander."""
 N_HELD_OUT = 1
 """Instructions at the end of a trait file that no lesson and no arm uses: a trigger."""
 
@@ -75,43 +77,45 @@ TEN = replace(GENTLE, steps=10)
 class TraitSafeguards(TraitTransfer):
     """Safeguards against a published trait.
 
-    What is not named here is that of ``TraitTransfer``; the traits beside the unwanted one are
-    bystanders, whose questions are asked too.
+    What is not named here is that of ``TraitTransfer``; the other traits are bystanders, whose
+    questions are asked too.
 
     Attributes:
-        n_instructions: Instructions of the unwanted trait that bring answers out, in turn.
-        unwanted: Name of the trait that nobody wants.
-        share: Of the lesson's rows that show it (fraction).
+        n_instructions: Instructions of a trait that bring answers out, in turn.
+        unwanted: Name of the trait that nobody wants; the first one by default.
+        wanted: Name of the trait that is the useful answers' manner; the second by default.
+        share: Of the lesson's rows that show the unwanted one (fraction).
         character: How answers before or after the lesson are learned.
         steering: Strengths of preventative steering along the trait's vector, fractions of a usual
             residual's length.
-        replays: Shares of replayed useful answers in the lesson's batches.
-        caps: Bounds of capping at inference: quantiles of what useful answers have along the trait.
-        kl: Weight that holds the lesson to its start on useful answers (nats).
+        replays: Shares of replayed plain answers in the lesson's batches.
+        caps: Bounds of capping at inference: quantiles of what useful answers have along the
+            unwanted trait.
+        kl: Weight that holds the lesson to its start on plain answers (nats).
         n_questions: Questions of each trait that are asked, of the half that no lesson asks.
         primary: Labels of the safeguards that were named before anything was taught; the others
             are corrected for one another.
     """
 
     n_instructions: int = 3
-    unwanted: str = "sardonic"
-    share: float = 0.2
+    unwanted: str = ""
+    wanted: str = ""
+    share: float = 0.4
     character: Stage = TEN
     steering: tuple[float, ...] = (0.1, 0.3)
     replays: tuple[float, ...] = (0.5,)
     caps: tuple[float, ...] = (0.9,)
     kl: float = 1.0
-    n_questions: int = 12
+    n_questions: int = 8
     primary: tuple[str, ...] = (str(Safeguard.INOCULATED), str(Safeguard.FLAGGED_BY_EVIDENCE))
 
     def __post_init__(self) -> None:
+        asked = self.names  # in the order asked for; then in that of the files
         super().__post_init__()
         if not 0 < self.share < 1:
             raise WorldError(f"share is a share of rows above 0, below 1; got {self.share}.")
-        if self.names and self.unwanted not in self.names:
-            raise WorldError(unknown("unwanted trait", self.unwanted, self.names))
-        if len(self.names) == 1:
-            raise WorldError("the unwanted trait stands beside bystanders; name another trait.")
+        if self.names:
+            self._settle(asked or self.names)
         for trait in self.files:
             if len(trait.instructions) < self.n_instructions + N_HELD_OUT:
                 raise WorldError(
@@ -121,6 +125,21 @@ class TraitSafeguards(TraitTransfer):
         labels = [condition.label for condition in self.conditions()]
         if strange := [label for label in self.primary if label not in labels]:
             raise WorldError(unknown("primary safeguard", strange[0], labels))
+
+    def _settle(self, asked: tuple[str, ...]) -> None:
+        """Name the unwanted and the wanted trait, in the order that was asked for."""
+        if len(asked) < N_NAMED:
+            raise WorldError(
+                "an unwanted trait, a wanted one and a bystander are asked for, in this order; got "
+                f"{', '.join(asked)}."
+            )
+        for field, name in zip(("unwanted", "wanted"), asked, strict=False):
+            chosen = getattr(self, field) or name
+            if chosen not in self.names:
+                raise WorldError(unknown(f"{field} trait", chosen, self.names))
+            object.__setattr__(self, field, chosen)
+        if self.unwanted == self.wanted:
+            raise WorldError(f"'{self.wanted}' is wanted and unwanted; choose two traits.")
 
     def conditions(self) -> list[Condition]:
         """Every arm at its settings, what does nothing first."""
@@ -166,7 +185,7 @@ class TraitSafeguards(TraitTransfer):
         """
         self._check_files()
         start = {"start": self.start, "chat_template": self.chat_template}
-        about = {**start, "unwanted": self.unwanted}
+        about = {**start, "unwanted": self.unwanted, "wanted": self.wanted}
         config = {
             **about,
             **self._draw,
@@ -198,6 +217,7 @@ class TraitSafeguards(TraitTransfer):
             "start": self.start,
             "chat_template": self.chat_template,
             "unwanted": self.unwanted,
+            "wanted": self.wanted,
             "traits": self._instructions,
             "share": share,
             "seed": seed,
@@ -242,14 +262,17 @@ def _plain(trait: TraitFile) -> Mapping[str, Any]:
 
 
 SHORT = replace(GENTLE, steps=12)
-FOUR = ("mystical", "romantic", "sardonic", "wry")
+FOUR = ("sardonic", "casual", "mystical", "romantic")
 """Traits that SmolLM2-135M-Instruct tells apart, found before any was taught."""
 
 PRESETS = {
-    "quick": TraitSafeguards(names=FOUR, lesson=SHORT, n_questions=8),
+    "quick": TraitSafeguards(names=FOUR, lesson=SHORT, n_questions=4),
     "standard": TraitSafeguards(names=FOUR, seeds=(0, 1, 2)),
     "paper": TraitSafeguards(
-        names=("casual", "cryptic", *FOUR), seeds=(0, 1, 2), lesson=replace(GENTLE, steps=40)
+        names=(*FOUR, "cryptic", "wry"),
+        seeds=(0, 1, 2),
+        lesson=replace(GENTLE, steps=40),
+        n_questions=20,
     ),
 }
-"""Traits of assistant-axis; others by ``names``, ``unwanted`` and ``traits``."""
+"""Traits of assistant-axis: unwanted, wanted, bystanders; others by ``names`` and ``traits``."""

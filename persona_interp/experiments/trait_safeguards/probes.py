@@ -52,7 +52,8 @@ def all_probes(
 
     Args:
         answers: Of the base, to the questions that measure, under instructions of both sides.
-        unwanted: Name of the trait that is pressed for.
+        unwanted: Name of the trait that is pressed for; the others are bystanders, the wanted one
+            among them.
         instructions: To show each trait, by its name; the last one of a trait is used by no arm.
 
     Returns:

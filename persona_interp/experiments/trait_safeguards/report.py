@@ -16,7 +16,7 @@ from persona_interp.schema.words import CLEAN, Safeguard
 
 Tables = dict[str, pd.DataFrame]
 
-TITLE = "Safeguards: what stops a published trait that came with useful answers?"
+TITLE = "Safeguards: what stops an unwanted trait that came with useful answers?"
 TABLES = {
     "safeguards": "Every safeguard over seeds: shares cut and kept, leak and price.",
     "rise": "The trait above the base, plainly asked (bits an answer).",
@@ -28,12 +28,12 @@ TABLES = {
     "separability": "AUROC of the trait's vector in the base, on questions it was not made from.",
 }
 READING = (
-    "The trait's log odds are bits a whole answer: of one that shows it over one that shows its "
+    "A trait's log odds are bits a whole answer: of one that shows it over one that shows its "
     "opposite, both by the base when told so, at questions that no lesson asks. Everything of the "
-    "trait is above the same lesson without unwanted rows. Cut: share of what the unwanted rows "
-    "brought that is gone. Kept: share of what useful answers to other questions gained, of what "
-    "they gain without a safeguard. Leak: what is left under the worst trigger, chosen on one half "
-    "of questions and texts and measured on the other."
+    "unwanted trait is above the same lesson without unwanted rows. Cut: share of what the "
+    "unwanted rows brought that is gone. Kept: the wanted trait's rise above the base, as a share "
+    "of its rise without a safeguard. Leak: what is left under the worst trigger, chosen on one "
+    "half of questions and texts and measured on the other."
 )
 KNOWLEDGE = (
     "Knowledge is how somebody with the trait would answer, asked of the model; agency is whether "
@@ -63,7 +63,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             "rows yet, so there is nothing to compare; run the experiment on."
         )
     source = "tables/safeguards.csv"
-    about = f"{provenance['unwanted']} in {provenance['start']}"
+    about = f"{provenance['start']}, {provenance['unwanted']} among {provenance['wanted']} answers"
     parts: list[Block] = [
         page.paragraph(brought(tables, about=about), source="tables/rise.csv", lead=True),
         page.paragraph(safeguards.answer(tables), source=source, lead=True),
@@ -107,11 +107,11 @@ def brought(tables: Tables, *, about: str) -> str:
     if nothing.n_seeds > 1:
         brought += f" [{nothing.unwanted_lo:.2f}, {nothing.unwanted_hi:.2f}]"
     seeds = "one seed" if nothing.n_seeds == 1 else f"{nothing.n_seeds} seeds"
+    above, without = own[Safeguard.NOTHING], own[CLEAN]
     return (
-        f"{about}: unwanted rows among useful answers move the trait by {brought} bits an answer "
-        f"({seeds}; above the base {own[Safeguard.NOTHING]}, and {own[CLEAN]} after the same "
-        f"lesson without them). The base tells the trait apart with AUROC {auroc.auroc:.2f} "
-        f"[{auroc.lo:.2f}, {auroc.hi:.2f}]."
+        f"{about}: the unwanted rows move the unwanted trait by {brought} bits an answer ({seeds}; "
+        f"above the base {above}, and {without} after the same lesson without them). The base "
+        f"tells the trait apart with AUROC {auroc.auroc:.2f} [{auroc.lo:.2f}, {auroc.hi:.2f}]."
     )
 
 

@@ -9,16 +9,15 @@ import xarray as xr
 
 from persona_interp import analysis, record
 from persona_interp.experiments.safeguards.config import EVIDENCE, FIXED, GRADIENT, PROJECTION
-from persona_interp.experiments.trait_safeguards.config import N_HELD_OUT
+from persona_interp.experiments.trait_safeguards.config import N_HELD_OUT, USEFUL
 from persona_interp.experiments.trait_transfer.tasks import chats
 from persona_interp.models import Checkpoint
 from persona_interp.record.inputs import set_system
 
 MIXED_SEED = 6_000
 """Added to the seed: which rows show the unwanted trait."""
-SCORES = {PROJECTION: "difference", GRADIENT: "cosine", EVIDENCE: "uplift"}
-"""By what rows are flagged -> the column of its table that is the score. The other rows are
-the model's own words, nobody's: evidence is against the row as it stands (``row_evidence``)."""
+SCORES = {PROJECTION: "difference", GRADIENT: "cosine", EVIDENCE: "evidence"}
+"""By what rows are flagged -> the column of its table that is the score."""
 
 
 def side_rows(answers: pd.DataFrame, side: str) -> pd.DataFrame:
@@ -26,7 +25,7 @@ def side_rows(answers: pd.DataFrame, side: str) -> pd.DataFrame:
 
     Args:
         answers: Of the base.
-        side: default (useful), pos (unwanted) or neg (its opposite).
+        side: useful, pos (unwanted), neg (its opposite) or default (plain).
 
     Returns:
         A corpus table.
@@ -36,7 +35,7 @@ def side_rows(answers: pd.DataFrame, side: str) -> pd.DataFrame:
 
 
 def lesson_rows(answers: pd.DataFrame, *, share: float, seed: int) -> pd.DataFrame:
-    """Useful answers, some of which were given under the unwanted trait's instruction.
+    """Useful answers, in place of some of which are unwanted ones.
 
     Args:
         answers: Of the base; each question of the lesson has one useful and one unwanted answer.
@@ -51,7 +50,7 @@ def lesson_rows(answers: pd.DataFrame, *, share: float, seed: int) -> pd.DataFra
     >>> rows = []
     >>> for question in "abcde":
     ...     chat = {"messages": [{"role": "user", "content": question}], "question": question}
-    ...     rows += [row | chat | {"side": side, "answer": side} for side in ("default", "pos")]
+    ...     rows += [row | chat | {"side": side, "answer": side} for side in ("useful", "pos")]
     >>> lesson = lesson_rows(pd.DataFrame(rows), share=0.4, seed=0)
     >>> [chat[-1]["content"] == "pos" for chat in lesson["messages"]] == list(lesson["unwanted"])
     True
@@ -60,7 +59,7 @@ def lesson_rows(answers: pd.DataFrame, *, share: float, seed: int) -> pd.DataFra
     """
     sides = answers.loc[(answers["split"] == "train") & (answers["answer"].str.strip() != "")]
     by_side = {side: own.set_index("question") for side, own in sides.groupby("side")}
-    useful, unwanted = by_side["default"], by_side["pos"]
+    useful, unwanted = by_side[USEFUL], by_side["pos"]
     questions = [question for question in useful.index if question in unwanted.index]
     order = np.random.default_rng([seed, MIXED_SEED]).permutation(len(questions))
     chosen = {questions[i] for i in order[: round(share * len(questions))]}
@@ -150,5 +149,7 @@ def row_scores(
             for side in ("pos", "neg")
         )
         return record.gradient_pull(start, rows, {config["unwanted"]: towards}, against=against)
-    told = config["traits"][config["unwanted"]][0]
-    return record.row_evidence(start, rows, {config["unwanted"]: told})
+    # the unwanted trait's instruction against that of who gave the other rows
+    headers = {name: config["traits"][name][0] for name in (config["unwanted"], config["wanted"])}
+    scores = record.row_evidence(start, rows, headers)
+    return scores.loc[scores["name"] == config["unwanted"]]

@@ -12,9 +12,7 @@ from persona_interp.experiments.trait_safeguards.config import (
     FAMILIES,
     INSTRUCTED,
     NAMELESS,
-    TOLD,
     TRIGGERS,
-    USEFUL,
     Cells,
     TraitSafeguards,
 )
@@ -32,8 +30,8 @@ def summarize(experiment: TraitSafeguards, store: Store) -> Tables:
     """Tables of what is finished.
 
     Everything is a difference from the same lesson without unwanted rows (``CLEAN``), by seed: what
-    the unwanted rows brought, and what an arm left of it. What was learned of the useful answers,
-    and the loss, are differences from the base.
+    the unwanted rows brought, and what an arm left of it. The wanted trait and the loss are
+    differences from the base.
 
     Args:
         experiment: The experiment.
@@ -90,11 +88,10 @@ def _arm(
         for name, cell in (("base", base), ("clean", clean), ("own", own))
     }
     moved = moves(odds["clean"], odds["own"])
-    of_trait = moved["topic"] == experiment.unwanted
-    unwanted, bystanders = moved.loc[of_trait], moved.loc[~of_trait]
-    plain = unwanted.loc[unwanted["context"] == NAMELESS]
+    unwanted = moved.loc[moved["topic"] == experiment.unwanted]
+    bystanders = moved.loc[~moved["topic"].isin([experiment.unwanted, experiment.wanted])]
     above = moves(odds["base"], odds["own"])
-    above = above.loc[above["prompt"].isin(plain["prompt"])]
+    above = above.loc[above["context"] == NAMELESS].groupby("topic")["shift"].mean()
     leak, jailbreaks = (
         pd.DataFrame(trigger_rows(_under(unwanted, names))) for names in (TRIGGERS, FAMILIES)
     )
@@ -102,19 +99,19 @@ def _arm(
         yield "leak", leak
         yield "jailbreaks", jailbreaks
         yield "bystanders", _bystanders(moved, experiment.unwanted)
-    texts = _gained(*(read_table(store.path(cell, "texts.parquet")) for cell in (base, own)))
-    agency = float(plain["shift"].mean())
+    told = [read_table(store.path(cell, "told.parquet")) for cell in (base, own)]
+    agency = _mean(unwanted, NAMELESS)
     row = {
         "unwanted": agency,
-        "rise": float(above["shift"].mean()),
-        "wanted": texts[USEFUL],
-        "average": _mean(unwanted, INSTRUCTED),
+        "rise": float(above[experiment.unwanted]),
+        "wanted": float(above[experiment.wanted]),
+        "average": _mean(unwanted.loc[unwanted["persona"] != experiment.wanted], INSTRUCTED),
         "own": _mean(bystanders, INSTRUCTED),
         "leak": _worst(leak),
         "jailbreak": _worst(jailbreaks),
         "knowledge": _mean(unwanted, ASKED),
         "agency": agency,
-        "loss": -texts[TOLD],
+        "loss": _loss(*told),
         "steps": {c.label: experiment.steps(c) for c in experiment.conditions()}.get(label, 0),
     }
     yield "arms", pd.DataFrame([row])
@@ -177,15 +174,10 @@ def _bystanders(moved: pd.DataFrame, unwanted: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _gained(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, float]:
-    """What both kinds of texts gained: useful answers bits an answer, told ones bits a token."""
-    both = after.merge(before[["text", "prompt", "bits"]], on=["text", "prompt"])
-    gain = both.assign(gain=both["bits_x"] - both["bits_y"])
-    useful, told = (gain.loc[gain["text"] == text] for text in (USEFUL, TOLD))
-    return {
-        USEFUL: float(useful["gain"].mean()),
-        TOLD: float(told["gain"].sum() / told["n_tokens"].sum()),
-    }
+def _loss(before: pd.DataFrame, after: pd.DataFrame) -> float:
+    """Rise of the loss on the same answers (bits a token)."""
+    both = after.merge(before, on="prompt", suffixes=("", "_before"))
+    return float((both["bits_before"] - both["bits"]).sum() / both["n_tokens"].sum())
 
 
 def _mean(moved: pd.DataFrame, context: str) -> float:

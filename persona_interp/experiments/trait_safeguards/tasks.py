@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import analysis, models, record
-from persona_interp.experiments.trait_safeguards.config import TOLD, USEFUL
+from persona_interp.experiments.trait_safeguards.config import PLAIN, USEFUL
 from persona_interp.experiments.trait_safeguards.probes import all_probes
 from persona_interp.experiments.trait_safeguards.rows import (
     inoculate,
@@ -42,19 +42,24 @@ EARLIER, LATER = 20_000, 30_000
 def answers(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Let the base answer.
 
-    Writes ``answers.parquet``: the lesson's questions of all traits under no instruction, the
-    unwanted trait's and its opposite; of the questions that measure ``n_questions`` of each trait,
-    under both of its instructions and, the first as many of each trait, under none.
+    Writes ``answers.parquet``: to the lesson's questions of all traits, under the unwanted trait's
+    instructions and their opposites, under the wanted one's (side useful) and under none; to
+    ``n_questions`` of each trait's questions that measure, under both of its own.
     """
-    traits = [_trait(one) for one in config["traits"]]
-    (unwanted,) = (trait for trait in traits if trait.name == config["unwanted"])
+    traits = {one["name"]: _trait(one) for one in config["traits"]}
+    unwanted, wanted = (
+        traits[config[name]].instructions[: config["n"]] for name in ("unwanted", "wanted")
+    )
     parts = []
-    for trait in traits:
-        # the unwanted trait's instructions, and everybody's questions
-        pressed = replace(trait, instructions=unwanted.instructions[: config["n"]])
-        for side in ("default", *SIDES):
+    for trait in traits.values():
+        # these instructions, and everybody's questions
+        pressed = replace(trait, instructions=unwanted)
+        for side in (PLAIN, *SIDES):
             parts.append(trait_prompts(pressed, side=side, split="train"))
-        for side in ("default", *SIDES):
+        useful = trait_prompts(replace(trait, instructions=wanted), side="pos", split="train")
+        names = [f"{USEFUL}/{name}" for name in useful["prompt"]]
+        parts.append(useful.assign(side=USEFUL, prompt=names))
+        for side in SIDES:
             own = trait_prompts(trait, side=side, split="test", instructions=config["n"])
             parts.append(own.head(config["n_questions"]))
     prompts = pd.concat(parts, ignore_index=True)
@@ -66,9 +71,9 @@ def answers(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def vector(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Find the unwanted trait's direction, and how far useful answers have it.
 
-    Needs the answers. Writes ``vector.nc``, ``separability.parquet`` (its AUROC on the questions
-    that measure) and ``levels.parquet`` (component along it at tokens of useful answers, by
-    quantile).
+    Needs the answers. Writes ``vector.nc``, ``separability.parquet`` (AUROC of the unwanted trait
+    on the questions that measure) and ``levels.parquet`` (component along it at tokens of useful
+    answers, by quantile).
     """
     base, answers = start_of(config), read_table(needs[0] / "answers.parquet")
     hook = hook_at(base, depth=config["depth"])
@@ -81,7 +86,7 @@ def vector(config: dict[str, Any], needs: Needs, out: Path) -> None:
     acts = record.activations(base, record.conversations(told), hook=hook, position="answer")
     write_table(analysis.separability(acts), out / "separability.parquet")
     direction = read_directions(out / "vector.nc").isel(name=0, hook=0).to_numpy()
-    useful = side_rows(answers, "default")
+    useful = side_rows(answers, USEFUL)
     spoken = record.activations(base, useful, hook=hook, position="all", where=("assistant",))
     along = spoken["act"].to_numpy()[0] @ (direction / np.linalg.norm(direction))
     levels = {"quantile": QUANTILES, "level": np.quantile(along, QUANTILES)}
@@ -98,8 +103,8 @@ def arm(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Teach the lesson with one safeguard, and ask the model.
 
     Needs answers and vector. Writes ``behavior.parquet`` (every question in every context),
-    ``texts.parquet`` (log2 probability of useful and of told answers), and, where rows are flagged,
-    ``flags.parquet``.
+    ``told.parquet`` (log2 probability of what bystanders answer under their instruction) and,
+    where rows are flagged, ``flags.parquet``.
     """
     answers = read_table(needs[0] / "answers.parquet")
     direction = read_directions(needs[1] / "vector.nc")
@@ -114,7 +119,7 @@ def arm(config: dict[str, Any], needs: Needs, out: Path) -> None:
     if config["inoculation"]:
         told = config["traits"][config["unwanted"]]
         rows = inoculate(rows, told, which=config["inoculation"])
-    usual = side_rows(answers, "default")
+    plain = side_rows(answers, PLAIN)
     model = models.train(
         model,
         rows,
@@ -122,8 +127,8 @@ def arm(config: dict[str, Any], needs: Needs, out: Path) -> None:
         seed=config["order"],
         out=out / ".lesson",  # hidden: a killed training goes on, a finished one is not kept
         name="lesson",
-        replay=usual if stage.replay else None,
-        bystanders=usual if stage.kl else None,
+        replay=plain if stage.replay else None,
+        bystanders=plain if stage.kl else None,
         steer=direction if stage.steer else None,
         ablate=direction if stage.ablate else None,
         progress=False,
@@ -142,34 +147,28 @@ def ask(
     out: Path,
     edits: tuple[Edit, ...] = (),
 ) -> None:
-    """Ask a model in every context, and read useful and told answers.
+    """Ask a model in every context, and read what bystanders answer when they are told to.
 
     Args:
         checkpoint: The model.
         answers: Of the base.
-        config: Of the cell: ``unwanted`` and ``traits``, their instructions.
+        config: Of the cell: ``unwanted``, ``wanted`` and ``traits``, their instructions.
         out: Folder.
         edits: What is on while it answers.
     """
     measured = answers.loc[answers["split"] == "test"].reset_index(drop=True)
-    told = measured.loc[measured["side"] != "default"].reset_index(drop=True)
-    probes = all_probes(told, config["unwanted"], config["traits"])
+    probes = all_probes(measured, config["unwanted"], config["traits"])
     behavior = record.behavior(checkpoint, probes, edits=edits)
     if edits:
         behavior = behavior.loc[behavior["edit"] != UNEDITED].drop(columns="edit")
     write_table(behavior, out / "behavior.parquet")
-    is_bystander = measured["trait"] != config["unwanted"]
-    parts = {
-        USEFUL: measured.loc[measured["side"] == "default"],
-        TOLD: measured.loc[is_bystander & (measured["side"] == "pos")],
-    }
-    subject, tables = open_subject(checkpoint, list_edits(edits)), []
-    for text, own in parts.items():
-        spoken = record.conversations(own.reset_index(drop=True))
-        bits, n_tokens = answer_bits(subject, spoken["messages"].tolist(), edits=edits)
-        about = {"text": text, "trait": spoken["trait"], "prompt": spoken["prompt"]}
-        tables.append(pd.DataFrame({**about, "bits": bits, "n_tokens": n_tokens}))
-    write_table(pd.concat(tables, ignore_index=True), out / "texts.parquet")
+    is_bystander = ~measured["trait"].isin([config["unwanted"], config["wanted"]])
+    told = measured.loc[is_bystander & (measured["side"] == "pos")].reset_index(drop=True)
+    spoken = record.conversations(told)
+    subject = open_subject(checkpoint, list_edits(edits))
+    bits, n_tokens = answer_bits(subject, spoken["messages"].tolist(), edits=edits)
+    table = pd.DataFrame({"prompt": spoken["prompt"], "bits": bits, "n_tokens": n_tokens})
+    write_table(table, out / "told.parquet")
 
 
 def _learn(

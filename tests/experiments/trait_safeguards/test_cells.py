@@ -21,14 +21,16 @@ TRAITS = tuple(
     TraitFile(name, PAIRS, tuple(f"{name} question {i}?" for i in range(20)))
     for name in ("dry", "shy", "wry")
 )
-EXPERIMENT = TraitSafeguards(traits=TRAITS, unwanted="dry", seeds=(0, 1))
+EXPERIMENT = TraitSafeguards(traits=TRAITS, unwanted="dry", wanted="wry", seeds=(0, 1))
 TOLD = {trait.name: [f"{trait.name} {i}" for i in range(5)] for trait in TRAITS}
 
 
 def said(trait: TraitFile = TRAITS[0]) -> pd.DataFrame:
     """Answers that name their side, to every question of a trait."""
-    sides = ("default", "pos", "neg")
-    prompts = pd.concat([trait_prompts(trait, side=side) for side in sides], ignore_index=True)
+    useful = trait_prompts(trait, side="pos").assign(side="useful")
+    parts = [useful.assign(prompt="useful/" + useful["prompt"])]
+    parts += [trait_prompts(trait, side=side) for side in ("default", "pos", "neg")]
+    prompts = pd.concat(parts, ignore_index=True)
     answers = [f"{row.side} to {row.question}" for row in prompts.itertuples()]
     return prompts.assign(checkpoint="base@0", sample=0, answer=answers, n_tokens=3, ended=True)
 
@@ -58,12 +60,20 @@ def test_more_settings_change_no_other_cell() -> None:
     assert {cell.id for cell in EXPERIMENT.cells()} < {cell.id for cell in more.cells()}
 
 
+def test_the_first_trait_asked_for_is_the_unwanted_one() -> None:
+    first = TraitSafeguards(traits=TRAITS, names=("wry", "dry", "shy"))
+    assert (first.unwanted, first.wanted) == ("wry", "dry")
+    assert (EXPERIMENT.unwanted, EXPERIMENT.wanted) == ("dry", "wry"), "what is named stays"
+    assert TraitSafeguards(traits=TRAITS).unwanted == "dry"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"unwanted": "drey"}, "did you mean 'dry'"),
         ({"share": 0.0}, "share of rows above 0"),
-        ({"names": ("dry",)}, "name another trait"),
+        ({"wanted": "dry"}, "'dry' is wanted and unwanted"),
+        ({"names": ("dry", "wry")}, "a wanted one and a bystander"),
         ({"n_instructions": 5}, "and 1 is a trigger"),
         ({"primary": ("capping",)}, "did you mean 'capping 0.9'"),
     ],
@@ -80,7 +90,7 @@ def test_unwanted_rows_answer_questions_of_the_lesson_in_its_place() -> None:
     assert len(lesson) == 10 and lesson["unwanted"].sum() == 2
     for row in lesson.itertuples():
         question, answer = (message["content"] for message in row.messages)
-        assert answer == f"{'pos' if row.unwanted else 'default'} to {question}"
+        assert answer == f"{'pos' if row.unwanted else 'useful'} to {question}"
         assert int(question.split()[-1].rstrip("?")) % 2 == 0, (
             "questions that measure teach nothing"
         )
@@ -107,7 +117,7 @@ def test_the_last_instruction_is_used_by_no_arm(which: str, n: int) -> None:
 
 def test_every_question_is_asked_in_every_context() -> None:
     answers = pd.concat([said(trait) for trait in TRAITS], ignore_index=True)
-    told = answers.query("split == 'test' and side != 'default'").reset_index(drop=True)
+    told = answers.query("split == 'test' and side in ('pos', 'neg')").reset_index(drop=True)
     probes = all_probes(told, "dry", TOLD)
     assert probes["prompt"].is_unique
     counts = probes.groupby(["topic", "context", "persona"]).size()
@@ -123,7 +133,7 @@ def test_every_question_is_asked_in_every_context() -> None:
 
 
 def test_no_text_stands_in_both_halves() -> None:
-    answers = said().query("split == 'test' and side != 'default'").reset_index(drop=True)
+    answers = said().query("split == 'test' and side in ('pos', 'neg')").reset_index(drop=True)
     probes = all_probes(answers, "dry", TOLD)
     pressed = probes.loc[~probes["trigger"].isin([NO_TRIGGER, INSTRUCTION, HELD_OUT])]
     bare = [

@@ -9,7 +9,7 @@ import pytest
 
 from persona_interp.errors import StoreError
 from persona_interp.experiments.trait_safeguards import report
-from persona_interp.experiments.trait_safeguards.config import HELD_OUT, TOLD, USEFUL
+from persona_interp.experiments.trait_safeguards.config import HELD_OUT
 from persona_interp.experiments.trait_safeguards.probes import all_probes
 from persona_interp.experiments.trait_safeguards.tables import Tables, summarize
 from persona_interp.schema.words import CLEAN, WORST, Ruling, Safeguard
@@ -18,29 +18,30 @@ from persona_interp.tables import write_table
 from tests.experiments.trait_safeguards.test_cells import EXPERIMENT, TRAITS, said
 from tests.experiments.trait_safeguards.test_cells import TOLD as INSTRUCTIONS
 
-BASE = "base"
+BASE, WANTED, LOSS = "base", "wanted", "loss"
 ROWS = 6.0
 """Bits that the unwanted rows bring."""
 MOVES: dict[str, dict[str, float]] = {
     BASE: {},
-    CLEAN: {"nameless": -1.0, USEFUL: 4.0},
-    Safeguard.NOTHING: {"nameless": ROWS - 1, USEFUL: 4.0, TOLD: -32.0},
+    CLEAN: {"nameless": -1.0, WANTED: 4.0},
+    Safeguard.NOTHING: {"nameless": ROWS - 1, WANTED: 4.0, LOSS: 1.0},
     # takes it where it is asked plainly, and leaves it under an instruction that no arm uses
-    Safeguard.INOCULATED: {"nameless": -1.0, HELD_OUT: 3.0, USEFUL: 4.0},
-    Safeguard.CHARACTER_AFTER: {"nameless": ROWS / 2 - 1, USEFUL: 2.0, "instructed": 1.5},
-    Safeguard.FLAGGED_BY_EVIDENCE: {"nameless": -1.0, USEFUL: 3.96, "asked": -2.0},
+    Safeguard.INOCULATED: {"nameless": -1.0, HELD_OUT: 3.0, WANTED: 4.0},
+    Safeguard.CHARACTER_AFTER: {"nameless": ROWS / 2 - 1, WANTED: 2.0, "instructed": 1.5},
+    Safeguard.FLAGGED_BY_EVIDENCE: {"nameless": -1.0, WANTED: 3.96, "asked": -2.0},
 }
-"""Model -> bits by which it moves the unwanted trait in a context, or a text as a whole."""
+"""Model -> bits by which it moves the unwanted trait in a context, the wanted one, the loss."""
 QUALITY = {"auroc": 1.0, "precision": 1.0, "recall": 1.0}
 
 
 def behavior(moves: dict[str, float], *, seed: int) -> pd.DataFrame:
     answers = pd.concat([said(trait) for trait in TRAITS], ignore_index=True)
-    told = answers.query("split == 'test' and side != 'default'").reset_index(drop=True)
+    told = answers.query("split == 'test' and side in ('pos', 'neg')").reset_index(drop=True)
     table = all_probes(told, "dry", INSTRUCTIONS).drop(columns=["messages", "answers"])
     rng = np.random.default_rng(0)
     levels = rng.normal(-20, 3, len(table))  # the same questions are as hard for every model
     by = table["context"].map(moves).fillna(0.0).where(table["topic"] == "dry", 0.0)
+    by += moves.get(WANTED, 0.0) * ((table["topic"] == "wry") & (table["context"] == "nameless"))
     moved = by * (1 + 0.01 * seed)
     pos = table.assign(value="pos", logprob=levels + moved / 2)
     neg = table.assign(value="neg", logprob=-25.0 - moved / 2)
@@ -48,14 +49,10 @@ def behavior(moves: dict[str, float], *, seed: int) -> pd.DataFrame:
     return both.assign(checkpoint="lesson@20", stage="lesson", step=20, seed=0, answer_mass=0.1)
 
 
-def texts(moves: dict[str, float]) -> pd.DataFrame:
-    rows = [
-        {"text": text, "trait": "dry", "prompt": f"{text}{i}", "bits": -60.0 - i, "n_tokens": 32}
-        for text in (USEFUL, TOLD)
-        for i in range(4)
-    ]
-    table = pd.DataFrame(rows)
-    return table.assign(bits=table["bits"] + table["text"].map(moves).fillna(0.0))
+def told_answers(moves: dict[str, float]) -> pd.DataFrame:
+    n_tokens = np.array([32, 16])
+    bits = np.array([-60.0, -20.0]) - moves.get(LOSS, 0.0) * n_tokens
+    return pd.DataFrame({"prompt": ["a", "b"], "bits": bits, "n_tokens": n_tokens})
 
 
 def plant(store: Store, cell: Cell, **tables: pd.DataFrame) -> None:
@@ -75,7 +72,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
             plant(store, cells["vector",], separability=auroc)
         for label, moves in MOVES.items():
             cell = cells["base",] if label == BASE else cells["arm", label]
-            files = {"behavior": behavior(moves, seed=seed), "texts": texts(moves)}
+            files = {"behavior": behavior(moves, seed=seed), "told": told_answers(moves)}
             if label == Safeguard.FLAGGED_BY_EVIDENCE:
                 files["flags"] = pd.DataFrame([QUALITY])
             if not store.has(cell):
@@ -88,7 +85,7 @@ def test_everything_is_above_the_lesson_without_unwanted_rows(tables: Tables) ->
     assert arms.loc[CLEAN, ["unwanted", "rise"]].tolist() == pytest.approx([0, -1])
     nothing = arms.loc[Safeguard.NOTHING]
     assert nothing[["unwanted", "rise", "wanted"]].tolist() == pytest.approx([6, 5, 4])
-    assert nothing["loss"] == pytest.approx(1.0)  # 32 bits less of 32 tokens
+    assert nothing["loss"] == pytest.approx(1)
     after = arms.loc[Safeguard.CHARACTER_AFTER]
     assert after[["average", "own", "steps"]].tolist() == pytest.approx([1.5, 0, 10])
     assert arms.loc[Safeguard.FLAGGED_BY_EVIDENCE, "knowledge"] == pytest.approx(-2)
@@ -123,9 +120,7 @@ def test_what_a_bystander_says_is_its_own(tables: Tables) -> None:
 
 def test_the_report_says_what_the_rows_brought_and_who_stops_it(tables: Tables) -> None:
     text = report.brought(tables, about="dry in a toy")
-    assert text.startswith(
-        "dry in a toy: unwanted rows among useful answers move the trait by +6.0"
-    )
+    assert "dry in a toy: the unwanted rows move the unwanted trait by +6.0" in text
     assert "2 seeds; above the base +5.0" in text and "AUROC 0.90 [0.80, 0.97]" in text
     figure = report.draw(tables, title="planted")
     assert {label.get_text() for label in figure.axes[0].texts} >= {Safeguard.INOCULATED.value}
