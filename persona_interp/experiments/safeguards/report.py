@@ -111,6 +111,11 @@ def answer(tables: Tables) -> str:
     n, tested = max(table["n_seeds"].tolist()), table.loc[table["p"].notna()]
     if n == 1:
         return f"One seed shows nothing about the aim ({aim}): described, not claimed."
+    if tested.empty:
+        return (
+            f"No arm could be shown to reach the aim ({aim}): without a safeguard the lesson "
+            f"brings less than {FLOOR:g} bits of what is unwanted, or of what is wanted."
+        )
     shown = [
         f"{row.label} ({'named beforehand, ' if row.primary else ''}q {row.q:.3f})"
         for row in rows(tested.loc[tested["reaches"] == Ruling.HOLDS])

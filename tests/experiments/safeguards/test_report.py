@@ -11,6 +11,7 @@ from persona_interp import analysis
 from persona_interp.errors import StoreError
 from persona_interp.experiments.experiment import draw_report
 from persona_interp.experiments.safeguards import report as safeguards
+from persona_interp.schema.words import Ruling
 from tests.analysis.test_safeguards import NOTHING, arms
 
 
@@ -35,6 +36,16 @@ def test_what_reaches_the_aim_is_named() -> None:
 def test_means_are_no_claim() -> None:
     text = safeguards.answer(planted(nearly=NEARLY))
     assert text.startswith("None of 1 arms is shown to reach the aim") and "nearly" not in text
+
+
+@pytest.mark.parametrize("number", ["unwanted", "wanted"])
+def test_where_nothing_could_be_shown_that_is_said(number: str) -> None:
+    table = analysis.safeguards(arms(again=NOTHING).assign(**{number: 0.2, "leak": 0.0}))
+    assert safeguards.answer({"safeguards": table}).startswith("No arm could be shown")
+    _, again = table.itertuples()
+    lacking = {"unwanted": "has nothing to cut", "wanted": "has nothing to keep"}[number]
+    assert lacking in safeguards.sentence(again) and "nan" not in safeguards.sentence(again)
+    assert again.reaches == Ruling.UNDECIDED
 
 
 def test_that_none_does_is_said() -> None:
