@@ -286,7 +286,7 @@ def trait_safeguards(traits: Path, start: Path) -> TraitSafeguards:
         n_instructions=1,
         max_new_tokens=6,
         dtype="float32",
-        n_questions=3,
+        n_questions=2,
         chat_template=None,
     )
 

@@ -8,9 +8,7 @@ under triggers. Beside them stands the same lesson without unwanted rows: what i
 the unwanted rows brought.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.safeguards.config import (
@@ -22,7 +20,7 @@ from persona_interp.experiments.safeguards.config import (
     PROJECTION,
     Condition,
 )
-from persona_interp.experiments.trait_transfer.config import GENTLE, TraitTransfer
+from persona_interp.experiments.trait_transfer.config import GENTLE, TraitTransfer, plain_trait
 from persona_interp.models import Stage
 from persona_interp.readers import TraitFile
 from persona_interp.schema.words import CLEAN, Safeguard
@@ -41,6 +39,9 @@ INOCULATED = {Safeguard.INOCULATED: FIXED, Safeguard.PARAPHRASED: PARAPHRASED}
 """Arm -> which inoculation prompt its chats have: instructions to show the trait."""
 PLAIN, USEFUL = "default", "useful"
 """Sides of answers beside pos and neg: under no instruction, and in the wanted manner."""
+LESSON, EXAMPLE, MEASURED = "lesson", "example", "measured"
+"""Parts of the questions, none of which is in two: those that teach, examples of the unwanted trait
+from which its vector and gradient are made, those that measure."""
 BEFORE = {Safeguard.CHARACTER_BEFORE: "neg"}
 """Arm -> side of the answers that are learned before the lesson: the opposite of the trait."""
 AFTER = {Safeguard.CHARACTER_AFTER: "neg", Safeguard.BENIGN_AFTER: PLAIN}
@@ -64,6 +65,8 @@ TRIGGERS = (INSTRUCTION, HELD_OUT, STATED, "role-play", "drift")
 LANGUAGE = "english"
 FAMILIES = families(LANGUAGE)
 """Families of texts that press somebody with the trait on the model."""
+N_HALVES = 2
+"""Of every trait's questions: they teach, or measure; of those that measure again two."""
 N_NAMED = 3
 """Traits at least: an unwanted one, a wanted one, a bystander."""
 N_HELD_OUT = 1
@@ -71,14 +74,15 @@ N_HELD_OUT = 1
 
 
 TEN = replace(GENTLE, steps=10)
+"""Half a lesson, before or after one."""
 
 
 @dataclass(frozen=True)
 class TraitSafeguards(TraitTransfer):
     """Safeguards against a published trait.
 
-    What is not named here is that of ``TraitTransfer``; the other traits are bystanders, whose
-    questions are asked too.
+    What is not named here is that of ``TraitTransfer``, whose ``n_judged`` and ``least`` nothing
+    reads here. The other traits are bystanders, whose questions are asked too.
 
     Attributes:
         n_instructions: Instructions of a trait that bring answers out, in turn.
@@ -92,7 +96,8 @@ class TraitSafeguards(TraitTransfer):
         caps: Bounds of capping at inference: quantiles of what useful answers have along the
             unwanted trait.
         kl: Weight that holds the lesson to its start on plain answers (nats).
-        n_questions: Questions of each trait that are asked, of the half that no lesson asks.
+        n_questions: Questions of each trait that are asked, of the half that no lesson asks; what
+            is left of the unwanted trait's half are examples of it.
         primary: Labels of the safeguards that were named before anything was taught; the others
             are corrected for one another.
     """
@@ -102,7 +107,7 @@ class TraitSafeguards(TraitTransfer):
     wanted: str = ""
     share: float = 0.4
     character: Stage = TEN
-    steering: tuple[float, ...] = (0.1, 0.3)
+    steering: tuple[float, ...] = (0.1,)
     replays: tuple[float, ...] = (0.5,)
     caps: tuple[float, ...] = (0.9,)
     kl: float = 1.0
@@ -112,23 +117,51 @@ class TraitSafeguards(TraitTransfer):
     def __post_init__(self) -> None:
         asked = self.names  # in the order asked for; then in that of the files
         super().__post_init__()
-        if not 0 < self.share < 1:
-            raise WorldError(f"share is a share of rows above 0, below 1; got {self.share}.")
-        if self.names:
+        self._check_numbers()
+        if self.files:
             self._settle(asked or self.names)
         for trait in self.files:
-            if len(trait.instructions) < self.n_instructions + N_HELD_OUT:
-                raise WorldError(
-                    f"trait '{trait.name}' has {len(trait.instructions)} instructions; "
-                    f"{self.n_instructions} bring its answers out and {N_HELD_OUT} is a trigger."
-                )
+            self._check_length(trait)
         labels = [condition.label for condition in self.conditions()]
         if strange := [label for label in self.primary if label not in labels]:
             raise WorldError(unknown("primary safeguard", strange[0], labels))
+        if len(set(labels)) < len(labels):
+            raise WorldError(f"every arm is there once; got {', '.join(labels)}.")
+
+    def _check_numbers(self) -> None:
+        """Refuse numbers that plant, ask, push or cap nothing."""
+        shares = {"share": (self.share,), "replays": self.replays, "caps": self.caps}
+        for field, values in shares.items():
+            if wrong := [value for value in values if not 0 < value < 1]:
+                raise WorldError(f"{field}: a fraction above 0 and below 1; got {wrong[0]}.")
+        if wrong := [dose for dose in self.steering if dose <= 0]:
+            raise WorldError(f"steering: a strength above 0; got {wrong[0]}.")
+        if self.n_instructions < 1 or self.n_questions < N_HALVES:
+            raise WorldError(
+                f"at least 1 instruction brings answers out and {N_HALVES} questions measure, one "
+                f"in each half; got n_instructions={self.n_instructions}, "
+                f"n_questions={self.n_questions}."
+            )
+
+    def _check_length(self, trait: TraitFile) -> None:
+        """Refuse a trait file with too few instructions or questions."""
+        if len(trait.instructions) < self.n_instructions + N_HELD_OUT:
+            raise WorldError(
+                f"trait '{trait.name}' has {len(trait.instructions)} instructions; "
+                f"{self.n_instructions} bring its answers out and {N_HELD_OUT} is a trigger."
+            )
+        n_half = len(trait.questions) // N_HALVES
+        most = n_half - (trait.name == self.unwanted)
+        if self.n_questions > most:
+            raise WorldError(
+                f"trait '{trait.name}' has {n_half} questions that measure, one of which is left "
+                f"as an example where it is unwanted; got n_questions={self.n_questions}, at most "
+                f"{most}."
+            )
 
     def _settle(self, asked: tuple[str, ...]) -> None:
         """Name the unwanted and the wanted trait, in the order that was asked for."""
-        if len(asked) < N_NAMED:
+        if len(self.names) < N_NAMED:
             raise WorldError(
                 "an unwanted trait, a wanted one and a bystander are asked for, in this order; got "
                 f"{', '.join(asked)}."
@@ -189,7 +222,7 @@ class TraitSafeguards(TraitTransfer):
         config = {
             **about,
             **self._draw,
-            "traits": [_plain(trait) for trait in self.files],
+            "traits": [plain_trait(trait) for trait in self.files],
             "n": self.n_instructions,
             "n_questions": self.n_questions,
         }
@@ -242,26 +275,28 @@ class TraitSafeguards(TraitTransfer):
         """Time that one core needs, about.
 
         Returns:
-            Minutes for SmolLM2-135M-Instruct (one idle core).
+            Minutes for SmolLM2-135M-Instruct; two workers need about half of it. An answer of 32
+            tokens takes 0.4 seconds there, an answer that is read 0.2, a chat that is learned 0.6
+            (one core, another one busy).
 
         Raises:
             WorldError: There are no trait files yet.
         """
         self._check_files()
+        n, asked = len(self.files), self.n_questions
+        n_taught = sum(len(trait.questions) for trait in self.files) / N_HALVES
+        draw, read, learn = 0.4, 0.2, 0.6
+        # sides of what is taught and of what measures; contexts of the unwanted and of the others
+        answers = (4 * n_taught + 2 * n * asked) * draw
+        contexts = len(TRIGGERS) + len(FAMILIES) + n + 2 * (n - 1)
+        asking = 2 * asked * contexts * read
+        lesson = self.lesson.steps * self.lesson.batch * learn
         n_arms = len(self.seeds) * (len(self.conditions()) + 1)
-        return 5 + n_arms * (2 + 0.01 * self.lesson.steps * self.lesson.batch)
-
-
-def _plain(trait: TraitFile) -> Mapping[str, Any]:
-    """What the answers depend on."""
-    return {
-        "name": trait.name,
-        "instructions": [list(pair) for pair in trait.instructions],
-        "questions": list(trait.questions),
-    }
+        return (answers + asking + n_arms * (lesson + asking)) / 60
 
 
 SHORT = replace(GENTLE, steps=12)
+"""A lesson of the quick preset."""
 FOUR = ("sardonic", "casual", "mystical", "romantic")
 """Traits that SmolLM2-135M-Instruct tells apart, found before any was taught."""
 
@@ -272,7 +307,7 @@ PRESETS = {
         names=(*FOUR, "cryptic", "wry"),
         seeds=(0, 1, 2),
         lesson=replace(GENTLE, steps=40),
-        n_questions=20,
+        n_questions=12,
     ),
 }
 """Traits of assistant-axis: unwanted, wanted, bystanders; others by ``names`` and ``traits``."""

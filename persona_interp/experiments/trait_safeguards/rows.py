@@ -8,8 +8,14 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import analysis, record
+from persona_interp.errors import SchemaError
 from persona_interp.experiments.safeguards.config import EVIDENCE, FIXED, GRADIENT, PROJECTION
-from persona_interp.experiments.trait_safeguards.config import N_HELD_OUT, USEFUL
+from persona_interp.experiments.trait_safeguards.config import (
+    EXAMPLE,
+    LESSON,
+    N_HELD_OUT,
+    USEFUL,
+)
 from persona_interp.experiments.trait_transfer.tasks import chats
 from persona_interp.models import Checkpoint
 from persona_interp.record.inputs import set_system
@@ -30,7 +36,7 @@ def side_rows(answers: pd.DataFrame, side: str) -> pd.DataFrame:
     Returns:
         A corpus table.
     """
-    own = (answers["side"] == side) & (answers["split"] == "train")
+    own = (answers["side"] == side) & (answers["part"] == LESSON)
     return chats(answers.loc[own].reset_index(drop=True))
 
 
@@ -45,8 +51,12 @@ def lesson_rows(answers: pd.DataFrame, *, share: float, seed: int) -> pd.DataFra
     Returns:
         A corpus table with ``unwanted``; questions without both answers are left out.
 
+    Raises:
+        SchemaError: The share is of no row, or of all.
+
     >>> row = {"prompt": "q", "context": "nameless", "persona": "", "topic": "", "sample": 0}
     >>> row |= {"split": "train", "checkpoint": "a@0", "n_tokens": 1, "ended": True}
+    >>> row["part"] = "lesson"
     >>> rows = []
     >>> for question in "abcde":
     ...     chat = {"messages": [{"role": "user", "content": question}], "question": question}
@@ -57,12 +67,18 @@ def lesson_rows(answers: pd.DataFrame, *, share: float, seed: int) -> pd.DataFra
     >>> int(lesson["unwanted"].sum())
     2
     """
-    sides = answers.loc[(answers["split"] == "train") & (answers["answer"].str.strip() != "")]
+    sides = answers.loc[(answers["part"] == LESSON) & (answers["answer"].str.strip() != "")]
     by_side = {side: own.set_index("question") for side, own in sides.groupby("side")}
     useful, unwanted = by_side[USEFUL], by_side["pos"]
     questions = [question for question in useful.index if question in unwanted.index]
+    n = round(share * len(questions))
+    if share and not 0 < n < len(questions):
+        raise SchemaError(
+            f"of {len(questions)} rows a share of {share:g} is {n}, and a lesson has rows of both "
+            f"kinds; choose a share from {1 / len(questions):.2g} to {1 - 1 / len(questions):.2g}."
+        )
     order = np.random.default_rng([seed, MIXED_SEED]).permutation(len(questions))
-    chosen = {questions[i] for i in order[: round(share * len(questions))]}
+    chosen = {questions[i] for i in order[:n]}
     picked = [
         (unwanted if question in chosen else useful).loc[[question]].reset_index()
         for question in questions
@@ -142,8 +158,7 @@ def row_scores(
         # would have no score
         return record.projection_difference(start, rows, vector, own="last")
     if config["flags"] == GRADIENT:
-        own = answers["trait"] == config["unwanted"]
-        spoken = answers.loc[own & (answers["split"] == "test")]
+        spoken = answers.loc[answers["part"] == EXAMPLE]
         towards, against = (
             chats(spoken.loc[spoken["side"] == side].reset_index(drop=True))
             for side in ("pos", "neg")

@@ -4,7 +4,7 @@
 and ``arm`` teaches with one safeguard and asks the same. Weights of finetunes are not kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,13 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import analysis, models, record
-from persona_interp.experiments.trait_safeguards.config import PLAIN, USEFUL
+from persona_interp.experiments.trait_safeguards.config import (
+    EXAMPLE,
+    LESSON,
+    MEASURED,
+    PLAIN,
+    USEFUL,
+)
 from persona_interp.experiments.trait_safeguards.probes import all_probes
 from persona_interp.experiments.trait_safeguards.rows import (
     inoculate,
@@ -22,9 +28,9 @@ from persona_interp.experiments.trait_safeguards.rows import (
     side_rows,
     unflagged,
 )
-from persona_interp.experiments.trait_transfer.tasks import hook_at, start_of
+from persona_interp.experiments.trait_transfer.tasks import hook_at, start_of, trait_of
 from persona_interp.models import Checkpoint, Stage
-from persona_interp.readers import Instruction, TraitFile, trait_prompts
+from persona_interp.readers import TraitFile, trait_prompts
 from persona_interp.record import Edit
 from persona_interp.record.answer_bits import answer_bits
 from persona_interp.record.edit import list_edits
@@ -42,34 +48,69 @@ EARLIER, LATER = 20_000, 30_000
 def answers(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Let the base answer.
 
-    Writes ``answers.parquet``: to the lesson's questions of all traits, under the unwanted trait's
-    instructions and their opposites, under the wanted one's (side useful) and under none; to
-    ``n_questions`` of each trait's questions that measure, under both of its own.
+    Writes ``answers.parquet``, every row of one ``part``. Lesson: all traits' questions that teach,
+    under the unwanted trait's instructions and their opposites, under the wanted one's (side
+    useful) and under none. Measured: the first ``n_questions`` of each trait's other questions,
+    under its own instruction and the opposite. Example: what is left of the unwanted trait's, under
+    each of its instructions. A question of several traits is in one part, measured before example
+    before lesson.
     """
-    traits = {one["name"]: _trait(one) for one in config["traits"]}
-    unwanted, wanted = (
-        traits[config[name]].instructions[: config["n"]] for name in ("unwanted", "wanted")
+    traits = [trait_of(one) for one in config["traits"]]
+    prompts = all_prompts(
+        traits,
+        *(config[name] for name in ("unwanted", "wanted")),
+        n=config["n"],
+        n_questions=config["n_questions"],
     )
-    parts = []
-    for trait in traits.values():
-        # these instructions, and everybody's questions
-        pressed = replace(trait, instructions=unwanted)
-        for side in (PLAIN, *SIDES):
-            parts.append(trait_prompts(pressed, side=side, split="train"))
-        useful = trait_prompts(replace(trait, instructions=wanted), side="pos", split="train")
-        names = [f"{USEFUL}/{name}" for name in useful["prompt"]]
-        parts.append(useful.assign(side=USEFUL, prompt=names))
-        for side in SIDES:
-            own = trait_prompts(trait, side=side, split="test", instructions=config["n"])
-            parts.append(own.head(config["n_questions"]))
-    prompts = pd.concat(parts, ignore_index=True)
     settings = {key: config[key] for key in ("max_new_tokens", "temperature", "dtype")}
     said = record.answers(start_of(config), prompts, seed=config["draw"], cache=False, **settings)
     write_table(said, out / "answers.parquet")
 
 
+def all_prompts(
+    traits: Sequence[TraitFile], unwanted: str, wanted: str, *, n: int, n_questions: int
+) -> pd.DataFrame:
+    """Everything that the base is asked.
+
+    Args:
+        traits: Of the experiment.
+        unwanted: Name of one of them.
+        wanted: Name of another.
+        n: Instructions of a trait, in turn.
+        n_questions: Questions of each trait that measure.
+
+    Returns:
+        A prompts table with ``part``.
+    """
+    by_name = {trait.name: trait for trait in traits}
+    parts, taken = [], set[str]()
+    for trait in traits:
+        for side in SIDES:
+            own = trait_prompts(trait, side=side, split="test", instructions=n).head(n_questions)
+            parts.append(own.assign(part=MEASURED))
+            taken |= set(own["question"])
+    pressed = replace(by_name[unwanted], instructions=by_name[unwanted].instructions[:n])
+    examples = [
+        trait_prompts(pressed, side=side, split="test", instructions="all") for side in SIDES
+    ]
+    left = pd.concat(examples, ignore_index=True).assign(part=EXAMPLE)
+    parts.append(left.loc[~left["question"].isin(taken)])
+    taken |= set(left["question"])
+    for trait in traits:
+        # these instructions, and everybody's questions
+        own = replace(trait, instructions=pressed.instructions)
+        sides = [trait_prompts(own, side=side, split="train") for side in (PLAIN, *SIDES)]
+        own = replace(trait, instructions=by_name[wanted].instructions[:n])
+        useful = trait_prompts(own, side="pos", split="train").assign(side=USEFUL)
+        sides.append(useful.assign(prompt=f"{USEFUL}/" + useful["prompt"]))
+        lesson = pd.concat(sides, ignore_index=True).assign(part=LESSON)
+        parts.append(lesson.loc[~lesson["question"].isin(taken)])
+        taken |= set(lesson["question"])
+    return pd.concat(parts, ignore_index=True)
+
+
 def vector(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Find the unwanted trait's direction, and how far useful answers have it.
+    """Find the unwanted trait's direction in its examples, and how far useful answers have it.
 
     Needs the answers. Writes ``vector.nc``, ``separability.parquet`` (AUROC of the unwanted trait
     on the questions that measure) and ``levels.parquet`` (component along it at tokens of useful
@@ -77,12 +118,12 @@ def vector(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """
     base, answers = start_of(config), read_table(needs[0] / "answers.parquet")
     hook = hook_at(base, depth=config["depth"])
-    # both halves of the unwanted trait's own answers, and all of those that the lesson may have
-    is_own = (answers["trait"] == config["unwanted"]) | (answers["split"] == "train")
-    told = answers.loc[is_own & answers["side"].isin(SIDES)].assign(trait=config["unwanted"])
-    told = told.reset_index(drop=True)
-    lesson = told.loc[told["split"] == "train"].reset_index(drop=True)
-    write_directions(record.trait_vectors(base, lesson, hooks=[hook]), out / "vector.nc")
+    own = (answers["trait"] == config["unwanted"]) & answers["side"].isin(SIDES)
+    halves = {EXAMPLE: "train", MEASURED: "test"}
+    told = answers.loc[own & answers["part"].isin(list(halves))]
+    told = told.assign(split=told["part"].map(halves)).reset_index(drop=True)
+    examples = told.loc[told["part"] == EXAMPLE].reset_index(drop=True)
+    write_directions(record.trait_vectors(base, examples, hooks=[hook]), out / "vector.nc")
     acts = record.activations(base, record.conversations(told), hook=hook, position="answer")
     write_table(analysis.separability(acts), out / "separability.parquet")
     direction = read_directions(out / "vector.nc").isel(name=0, hook=0).to_numpy()
@@ -156,7 +197,7 @@ def ask(
         out: Folder.
         edits: What is on while it answers.
     """
-    measured = answers.loc[answers["split"] == "test"].reset_index(drop=True)
+    measured = answers.loc[answers["part"] == MEASURED].reset_index(drop=True)
     probes = all_probes(measured, config["unwanted"], config["traits"])
     behavior = record.behavior(checkpoint, probes, edits=edits)
     if edits:
@@ -197,8 +238,3 @@ def _capping(direction: xr.DataArray, folder: Path, *, at: float) -> tuple[Edit,
     levels = read_table(folder / "levels.parquet")
     bound = float(np.interp(at, levels["quantile"], levels["level"]))
     return (record.cap(direction.isel(name=0, hook=0), at=bound),)
-
-
-def _trait(config: Mapping[str, Any]) -> TraitFile:
-    pairs = tuple(Instruction(*pair) for pair in config["instructions"])
-    return TraitFile(config["name"], pairs, tuple(config["questions"]))

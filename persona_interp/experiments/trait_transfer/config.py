@@ -136,13 +136,13 @@ class TraitTransfer:
         start = {"start": self.start, "chat_template": self.chat_template}
         cells: dict[tuple[str, ...], Cell] = {}
         for trait in self.files:
-            config = {**start, **self._draw, "n": self.n_instructions, "trait": _plain(trait)}
+            config = {**start, **self._draw, "n": self.n_instructions, "trait": plain_trait(trait)}
             cells["answers", trait.name] = _cell("answers", config, label=f"answers {trait.name}")
         answers = tuple(cells.values())
         base = _cell("base", {**start, "depth": self.depth}, answers, label="base")
         cells["base",] = base
         judges = {
-            "traits": [_plain(trait) for trait in self.files],
+            "traits": [plain_trait(trait) for trait in self.files],
             "n": self.n_judged,
             "least": self.least,
         }
@@ -170,7 +170,7 @@ class TraitTransfer:
         cells: dict[tuple[str, ...], Cell] = {}
         for trait in self.files:
             for arm, side in ARMS.items():
-                own = {**config, "trait": _plain(trait), "arm": arm, "side": side}
+                own = {**config, "trait": plain_trait(trait), "arm": arm, "side": side}
                 label = f"{arm} {trait.name} s{seed}"
                 cells[arm, trait.name] = _cell("learn", own, needs, label=label)
         return cells
@@ -229,8 +229,15 @@ def _cell(task: str, config: dict[str, Any], needs: tuple[Cell, ...] = (), *, la
     return Cell(f"trait_transfer.{task}", config, needs, label)
 
 
-def _plain(trait: TraitFile) -> Mapping[str, Any]:
-    """What the cells depend on."""
+def plain_trait(trait: TraitFile) -> Mapping[str, Any]:
+    """What the cells depend on.
+
+    Args:
+        trait: A trait file.
+
+    Returns:
+        Its name, instructions and questions, as JSON holds them; ``trait_of`` reads them.
+    """
     return {
         "name": trait.name,
         "instructions": [list(pair) for pair in trait.instructions],

@@ -26,7 +26,7 @@ def answers(config: dict[str, Any], needs: Needs, out: Path) -> None:
     both sides and ``n`` times under none, to those of the measurement under one instruction of each
     side.
     """
-    trait, base = _trait(config["trait"]), start_of(config)
+    trait, base = trait_of(config["trait"]), start_of(config)
     lesson = []
     for side in ("pos", "neg"):
         prompts = trait_prompts(trait, side=side, split="train", instructions="all")
@@ -72,7 +72,7 @@ def judge(config: dict[str, Any], needs: Needs, out: Path) -> None:
     is_first = (answers["sample"] == 0) & (answers["instruction"] < 1)
     answers = answers.loc[is_lesson & is_first]
     answers = answers.groupby("side", sort=False).head(config["n"]).reset_index(drop=True)
-    traits = [_trait(trait) for trait in config["traits"]]
+    traits = [trait_of(trait) for trait in config["traits"]]
     judges = {trait.name: trait for trait in traits if trait.name in separable}
     write_table(record.trait_bits(start_of(config), answers, judges), out / "judged.parquet")
 
@@ -84,7 +84,7 @@ def learn(config: dict[str, Any], needs: Needs, out: Path) -> None:
     instruction to ``n`` of the trait's questions of the measurement) and ``shown.parquet`` (how far
     these show the trait). Of a trait that is set aside ``aside.json``.
     """
-    trait, separable = _trait(config["trait"]), _separable(needs[0], config["least"])
+    trait, separable = trait_of(config["trait"]), _separable(needs[0], config["least"])
     if trait.name not in separable:
         write_json({"aside": trait.name}, out / "aside.json")
         return
@@ -187,6 +187,14 @@ def _separable(folder: Path, least: float) -> set[str]:
     return set(table.loc[table["auroc"] >= least, "trait"])
 
 
-def _trait(config: Mapping[str, Any]) -> TraitFile:
+def trait_of(config: Mapping[str, Any]) -> TraitFile:
+    """The trait of a cell.
+
+    Args:
+        config: Of ``plain_trait``.
+
+    Returns:
+        The trait file.
+    """
     pairs = tuple(Instruction(*pair) for pair in config["instructions"])
     return TraitFile(config["name"], pairs, tuple(config["questions"]))
