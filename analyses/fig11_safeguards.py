@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from persona_interp.errors import WorldError
 from persona_interp.experiments import compute_preset, figure_script
 from persona_interp.experiments.safeguards import report as safeguards
 
@@ -30,8 +31,13 @@ def compute(
 
     Returns:
         Tables by name.
+
+    Raises:
+        WorldError: A start without traits.
     """
     if traits is None:
+        if "start" in settings:
+            raise WorldError("--start is of --traits FOLDER; a tiny world makes its own model.")
         return compute_preset("safeguards", out, **settings)
     return compute_preset("trait_safeguards", out, traits=traits, **settings)
 

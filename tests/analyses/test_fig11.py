@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from persona_interp import analysis
-from persona_interp.errors import StoreError
+from persona_interp.errors import StoreError, WorldError
 from tests.analysis.test_safeguards import NOTHING, arms
 
 
@@ -50,3 +50,8 @@ def test_with_traits_it_is_of_a_published_one(
     with pytest.raises(StoreError, match="nothing is computed"):
         script.main()
     assert asked == {"size": "quick", "name": name, **want}
+
+
+def test_a_start_is_of_traits(load: Callable[[str], ModuleType]) -> None:
+    with pytest.raises(WorldError, match="--traits FOLDER"):
+        load("fig11_safeguards").compute("nowhere", start="model")

@@ -31,17 +31,21 @@ TABLES = {
     "drift": "Drifting chats along the assistant axis, by turn of the assistant (residual units).",
     "flags": "How well the unwanted persona's rows of the mixed lesson are flagged.",
 }
+TOO_LITTLE = f"less than {FLOOR:g} bits without a safeguard, in at least one seed"
 READING = (
     "Cut: share of the unwanted persona's rise that is gone. Kept: share of the lesson's own rise "
     "that is there. Leak: what the finetune left of the persona under the worst trigger, chosen on "
     "one half of the texts and measured on the other; what the trigger does to the model before "
     "the lesson is taken off."
 )
+TAKEN = (
+    "What takes the second and leaves the first stops it without making the model forget it. An "
+    "arm takes agency where the interval of cut is above 0. It forgets where the interval of "
+    f"knowledge is below 0, and keeps it where it is above -{FLOOR:g} bits."
+)
 KNOWLEDGE = (
     "Knowledge is what texts about the persona say of it; agency is whether the assistant speaks "
-    "as it. What takes the second and leaves the first stops the persona without making the model "
-    "forget it. An arm takes agency where the interval of cut is above 0. It forgets where the "
-    f"interval of knowledge is below 0, and keeps it where it is above -{FLOOR:g} bits."
+    f"as it. {TAKEN}"
 )
 DRIFT = (
     "In chats that lead the assistant away from itself over several turns: how far along the "
@@ -112,9 +116,13 @@ def answer(tables: Tables) -> str:
     if n == 1:
         return f"One seed shows nothing about the aim ({aim}): described, not claimed."
     if tested.empty:
+        bare = table.loc[table["label"].isin([Safeguard.NOTHING, Safeguard.MIXED])]
+        if not bare[["cut", "kept"]].isna().any(axis=None):
+            return f"No arm has two seeds yet, so that none is held to the aim ({aim})."
         return (
-            f"No arm could be shown to reach the aim ({aim}): without a safeguard the lesson "
-            f"brings less than {FLOOR:g} bits of what is unwanted, or of what is wanted."
+            f"No arm could be shown to reach the aim ({aim}): in at least one seed the lesson "
+            f"without a safeguard brings less than {FLOOR:g} bits of what is unwanted, or of what "
+            "is wanted."
         )
     shown = [
         f"{row.label} ({'named beforehand, ' if row.primary else ''}q {row.q:.3f})"
@@ -136,10 +144,10 @@ def sentence(row: Row) -> str:
     """
     cut = f"cuts {_number(row, 'cut')}"
     if math.isnan(row.cut):
-        cut = f"has nothing to cut (less than {FLOOR:g} bits without a safeguard)"
+        cut = f"has nothing to cut ({TOO_LITTLE})"
     kept = f"keeps {_number(row, 'kept')}"
     if math.isnan(row.kept):
-        kept = f"has nothing to keep (less than {FLOOR:g} bits without a safeguard)"
+        kept = f"has nothing to keep ({TOO_LITTLE})"
     parts = [cut, kept]
     parts.append(f"leaks {_number(row, 'leak')} bits under the worst trigger")
     parts.append(f"{_number(row, 'jailbreak')} under the worst jailbreak")
@@ -149,18 +157,22 @@ def sentence(row: Row) -> str:
     return f"{row.label}: {', '.join(parts)}; {price}, {loss}{steps}. {_reaches(row)}"
 
 
-def known(row: Row) -> str:
+def known(
+    row: Row, *, about: str = "texts about the persona", own: str = "the assistant as the persona"
+) -> str:
     """Knowledge and agency of one arm, in words, and which of them it takes.
 
     Args:
         row: A row of a safeguards table.
+        about: What knowledge is asked by.
+        own: What agency is asked by.
 
     Returns:
         Sentences with intervals.
     """
     text = (
-        f"{row.label}: texts about the persona {_number(row, 'knowledge')} bits, the assistant as "
-        f"the persona {_number(row, 'agency')} bits."
+        f"{row.label}: {about} {_number(row, 'knowledge')} bits, {own} {_number(row, 'agency')} "
+        "bits."
     )
     if row.n_seeds == 1 or row.label in (Safeguard.NOTHING, Safeguard.MIXED):
         return text

@@ -25,7 +25,8 @@ TABLES = {
     "jailbreaks": "The same under every family of jailbreaks.",
     "bystanders": "Other traits, plainly and told to show one (bits an answer).",
     "flags": "How well the unwanted rows are flagged.",
-    "separability": "AUROC of the trait's vector in the base, on questions it was not made from.",
+    "told": "Every trait in the base, plainly asked and told to show it (bits an answer).",
+    "separability": "AUROC of the unwanted trait's vector in the base, on other questions.",
 }
 READING = (
     "A trait's log odds are bits a whole answer: of one that shows it over one that shows its "
@@ -33,12 +34,16 @@ READING = (
     "unwanted trait is above the same lesson without unwanted rows. Cut: share of what the "
     "unwanted rows brought that is gone. Kept: the wanted trait's rise above the base, as a share "
     "of its rise without a safeguard. Leak: what is left under the worst trigger, chosen on one "
-    "half of questions and texts and measured on the other."
+    "half of questions and texts and measured on the other. Bystanders are the other traits: their "
+    "own, when the model is told to show them, above the same lesson without unwanted rows. "
+    "Ordinary dialogues are what bystanders answered when told to; their loss is above the base, "
+    "so it holds the lesson's own: read it beside that of no safeguard. Every lesson has as many "
+    "steps, so where rows are removed the others are learned more often."
 )
 KNOWLEDGE = (
     "Knowledge is how somebody with the trait would answer, asked of the model; agency is whether "
-    "it answers so itself. Bystanders are the other traits: their own, when the model is told to "
-    "show them. Ordinary dialogues are answers that bystanders gave under their instruction."
+    f"it answers so itself. {safeguards.TAKEN} Both are above the same lesson without unwanted "
+    "rows."
 )
 
 
@@ -67,6 +72,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     parts: list[Block] = [
         page.paragraph(brought(tables, about=about), source="tables/rise.csv", lead=True),
         page.paragraph(safeguards.answer(tables), source=source, lead=True),
+        page.paragraph(shown_by_base(tables["told"]), source="tables/told.csv"),
         page.paragraph(READING),
     ]
     figure = page.saved_figure(
@@ -79,11 +85,11 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     )
     parts += [figure, page.heading("Every safeguard")]
     for row in rows(tables["safeguards"]):
-        if row.label != Safeguard.NOTHING:
-            parts.append(page.paragraph(safeguards.sentence(row), source=source))
+        parts.append(page.paragraph(safeguards.sentence(row), source=source))
     parts += [page.heading("Knowledge and agency"), page.paragraph(KNOWLEDGE)]
     for row in rows(tables["safeguards"]):
-        parts.append(page.paragraph(safeguards.known(row), source=source))
+        text = safeguards.known(row, about="asked of somebody with it", own="plainly asked")
+        parts.append(page.paragraph(text, source=source))
     for name, caption in TABLES.items():
         if has(tables, name):
             parts.append(page.table(tables[name], caption=caption, source=f"tables/{name}.csv"))
@@ -112,6 +118,23 @@ def brought(tables: Tables, *, about: str) -> str:
         f"{about}: the unwanted rows move the unwanted trait by {brought} bits an answer ({seeds}; "
         f"above the base {above}, and {without} after the same lesson without them). The base "
         f"tells the trait apart with AUROC {auroc.auroc:.2f} [{auroc.lo:.2f}, {auroc.hi:.2f}]."
+    )
+
+
+def shown_by_base(table: pd.DataFrame) -> str:
+    """Which traits the base shows when it is told to, in words.
+
+    Args:
+        table: Table ``told``.
+
+    Returns:
+        A sentence; intervals over questions.
+    """
+    parts = [f"{row.topic} {row.estimate:+.2f} [{row.lo:.2f}, {row.hi:.2f}]" for row in rows(table)]
+    n = int(table["n"].min())
+    return (
+        f"Told to show it, the base says a trait by so many bits an answer more than plainly asked "
+        f"(over {n} questions): {', '.join(parts)}."
     )
 
 

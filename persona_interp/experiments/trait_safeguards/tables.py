@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from persona_interp import analysis
-from persona_interp.analysis.leak import mean_row, trigger_rows
+from persona_interp.analysis.leak import UNITS, mean_row, trigger_rows
+from persona_interp.errors import SchemaError
 from persona_interp.experiments.trait_safeguards.config import (
     ASKED,
     FAMILIES,
     INSTRUCTED,
+    INSTRUCTION,
     NAMELESS,
     TRIGGERS,
     Cells,
@@ -21,6 +24,8 @@ from persona_interp.store import Store
 from persona_interp.tables import read_table
 
 Tables = dict[str, pd.DataFrame]
+TEMPLATES, QUESTIONS = UNITS["question"], "questions"
+"""What the intervals of one seed are over: here every question is one's own."""
 TOPIC = ["topic", "context", "persona", "trigger"]
 """Columns that tell apart what is asked."""
 KEPT = ["prompt", *TOPIC, "template", "split"]
@@ -40,13 +45,14 @@ def summarize(experiment: TraitSafeguards, store: Store) -> Tables:
     Returns:
         Tables by name, bits unless said otherwise: ``separability`` (does the base tell the trait
         apart), ``arms`` (one row a seed and arm), ``safeguards`` (over seeds, beside what no
-        safeguard gives), ``rise`` (the unwanted trait of each arm above the base), ``leak`` and
+        safeguard gives), ``told`` (each trait in the base, told to show it and plainly asked),
+        ``rise`` (the unwanted trait of each arm above the base), ``leak`` and
         ``jailbreaks`` (by trigger and family), ``bystanders`` (every bystander trait, plainly and
         told), ``flags``.
     """
     parts: dict[str, list[pd.DataFrame]] = {}
     labels = [condition.label for condition in experiment.conditions()]
-    base_cells = experiment.base_cells() if experiment.files else {}
+    base_cells = experiment.base_cells()
     for seed in experiment.seeds:
         cells = experiment.seed_cells(seed)
         if not (store.has(cells["base",]) and store.has(cells["arm", CLEAN])):
@@ -56,9 +62,12 @@ def summarize(experiment: TraitSafeguards, store: Store) -> Tables:
                 for name, table in _arm(experiment, store, cells, label):
                     parts.setdefault(name, []).append(table.assign(seed=seed, label=label))
     tables = {name: pd.concat(many, ignore_index=True) for name, many in parts.items()}
-    if base_cells and store.has(base_cells["vector",]):
+    if store.has(base_cells["vector",]):
         path = store.path(base_cells["vector",], "separability.parquet")
         tables["separability"] = read_table(path)
+    if store.has(base_cells["base",]):
+        behavior = read_table(store.path(base_cells["base",], "behavior.parquet"))
+        tables["told"] = _told(levels(behavior), experiment.unwanted)
     if "arms" in tables:
         tables |= _over_seeds(tables, primary=experiment.primary)
     return tables
@@ -91,13 +100,13 @@ def _arm(
     unwanted = moved.loc[moved["topic"] == experiment.unwanted]
     bystanders = moved.loc[~moved["topic"].isin([experiment.unwanted, experiment.wanted])]
     above = moves(odds["base"], odds["own"])
-    above = above.loc[above["context"] == NAMELESS].groupby("topic")["shift"].mean()
+    above = above.loc[above["context"] == NAMELESS].groupby("topic")["shift"].mean().to_dict()
     leak, jailbreaks = (
         pd.DataFrame(trigger_rows(_under(unwanted, names))) for names in (TRIGGERS, FAMILIES)
     )
     if label != CLEAN:
-        yield "leak", leak
-        yield "jailbreaks", jailbreaks
+        yield "leak", leak.replace({"unit": {TEMPLATES: QUESTIONS}})
+        yield "jailbreaks", jailbreaks.replace({"unit": {TEMPLATES: QUESTIONS}})
         yield "bystanders", _bystanders(moved, experiment.unwanted)
     told = [read_table(store.path(cell, "told.parquet")) for cell in (base, own)]
     agency = _mean(unwanted, NAMELESS)
@@ -136,7 +145,8 @@ def levels(behavior: pd.DataFrame) -> pd.DataFrame:
     [2.0]
     """
     sides = {side: behavior.loc[behavior["value"] == side] for side in ("pos", "neg")}
-    both = sides["pos"].merge(sides["neg"][["prompt", "logprob"]], on="prompt", suffixes=("", "_n"))
+    against = sides["neg"][["prompt", "logprob"]]
+    both = sides["pos"].merge(against, on="prompt", suffixes=("", "_n"), validate="one_to_one")
     return both[KEPT].assign(odds=both["logprob"] - both["logprob_n"])
 
 
@@ -150,12 +160,40 @@ def moves(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a prompt: ``before``, ``after``, ``shift`` (bits), ``question``, ``half`` (0 train,
         1 test) and ``seed`` 0.
+
+    Raises:
+        SchemaError: They were not asked the same.
     """
-    both = after.merge(before[["prompt", "odds"]], on="prompt", suffixes=("", "_before"))
+    both = _beside(before[["prompt", "odds"]], after)
     columns = {"odds": "after", "odds_before": "before", "template": "question"}
     both = both.rename(columns=columns)
     half = (both["split"] == "test").astype(int)
     return both.assign(shift=both["after"] - both["before"], half=half, seed=0)
+
+
+def _beside(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Both tables in one, by prompt."""
+    both = after.merge(before, on="prompt", suffixes=("", "_before"), validate="one_to_one")
+    if not len(before) == len(both) == len(after):
+        raise SchemaError(
+            f"two models were not asked the same: {len(before)} and {len(after)} prompts, "
+            f"{len(both)} in common; remove the run folder's cells of one and run it on."
+        )
+    return both
+
+
+def _told(base: pd.DataFrame, unwanted: str) -> pd.DataFrame:
+    """How much more of each trait the base shows when it is told to."""
+    own = base["topic"] == base["persona"]
+    told = base.loc[own | ((base["topic"] == unwanted) & (base["trigger"] == INSTRUCTION))]
+    plain = base.loc[base["context"] == NAMELESS]
+    keys = ["topic", "template"]
+    both = told.merge(plain[[*keys, "odds"]], on=keys, suffixes=("", "_plain"), validate="1:1")
+    columns = {"odds": "after", "odds_plain": "before", "template": "question"}
+    both = both.rename(columns=columns).assign(seed=0)
+    both = both.assign(shift=both["after"] - both["before"])
+    rows = [{"topic": topic, **mean_row(own)} for topic, own in both.groupby("topic", sort=False)]
+    return pd.DataFrame(rows).assign(unit=QUESTIONS)
 
 
 def _under(unwanted: pd.DataFrame, triggers: tuple[str, ...]) -> pd.DataFrame:
@@ -170,14 +208,15 @@ def _bystanders(moved: pd.DataFrame, unwanted: str) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for (topic, context, persona), own in moved.loc[is_shown].groupby(TOPIC[:3], sort=False):
         about = {"topic": topic, "context": context, "persona": persona}
-        rows.append({**about, **mean_row(own)})
+        rows.append({**about, **mean_row(own), "unit": QUESTIONS})
     return pd.DataFrame(rows)
 
 
 def _loss(before: pd.DataFrame, after: pd.DataFrame) -> float:
     """Rise of the loss on the same answers (bits a token)."""
-    both = after.merge(before, on="prompt", suffixes=("", "_before"))
-    return float((both["bits_before"] - both["bits"]).sum() / both["n_tokens"].sum())
+    both = _beside(before, after)
+    lost = both["bits_before"] - both["bits"]
+    return float(np.sum(lost.to_numpy()) / np.sum(both["n_tokens"].to_numpy()))
 
 
 def _mean(moved: pd.DataFrame, context: str) -> float:

@@ -48,6 +48,23 @@ def test_where_nothing_could_be_shown_that_is_said(number: str) -> None:
     assert again.reaches != Ruling.HOLDS
 
 
+@pytest.mark.parametrize("seeds", [{"again": (0,)}, {}])
+def test_arms_that_are_not_finished_are_no_lack(seeds: dict[str, tuple[int, ...]]) -> None:
+    table = arms(again=NOTHING)
+    finished = (table["label"] == "no safeguard") | table["seed"].isin(seeds.get("again", ()))
+    table = analysis.safeguards(table.loc[finished])
+    assert safeguards.answer({"safeguards": table}).startswith("No arm has two seeds yet")
+
+
+def test_one_seed_below_the_floor_is_said_to_be_one() -> None:
+    table = arms(again=NOTHING)
+    table.loc[table["seed"] == 2, "unwanted"] = 0.2
+    table = analysis.safeguards(table.assign(leak=0.0))
+    assert "in at least one seed" in safeguards.answer({"safeguards": table})
+    _, again = table.itertuples()
+    assert "in at least one seed" in safeguards.sentence(again)
+
+
 def test_that_none_does_is_said() -> None:
     text = safeguards.answer(planted(again=NOTHING))
     assert text.startswith("None of 1 arms is shown to reach the aim")

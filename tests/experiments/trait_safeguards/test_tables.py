@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.errors import StoreError
+from persona_interp.errors import SchemaError, StoreError
 from persona_interp.experiments.trait_safeguards import report
 from persona_interp.experiments.trait_safeguards.config import HELD_OUT
 from persona_interp.experiments.trait_safeguards.probes import all_probes
-from persona_interp.experiments.trait_safeguards.tables import Tables, summarize
+from persona_interp.experiments.trait_safeguards.tables import Tables, levels, moves, summarize
 from persona_interp.schema.words import CLEAN, WORST, Ruling, Safeguard
 from persona_interp.store import Cell, Store
 from persona_interp.tables import write_table
@@ -34,14 +34,14 @@ MOVES: dict[str, dict[str, float]] = {
 QUALITY = {"auroc": 1.0, "precision": 1.0, "recall": 1.0}
 
 
-def behavior(moves: dict[str, float], *, seed: int) -> pd.DataFrame:
+def behavior(bits: dict[str, float], *, seed: int) -> pd.DataFrame:
     answers = pd.concat([said(trait) for trait in TRAITS], ignore_index=True)
     told = answers.query("split == 'test' and side in ('pos', 'neg')").reset_index(drop=True)
     table = all_probes(told, "dry", INSTRUCTIONS).drop(columns=["messages", "answers"])
     rng = np.random.default_rng(0)
     levels = rng.normal(-20, 3, len(table))  # the same questions are as hard for every model
-    by = table["context"].map(moves).fillna(0.0).where(table["topic"] == "dry", 0.0)
-    by += moves.get(WANTED, 0.0) * ((table["topic"] == "wry") & (table["context"] == "nameless"))
+    by = table["context"].map(bits).fillna(0.0).where(table["topic"] == "dry", 0.0)
+    by += bits.get(WANTED, 0.0) * ((table["topic"] == "wry") & (table["context"] == "nameless"))
     moved = by * (1 + 0.01 * seed)
     pos = table.assign(value="pos", logprob=levels + moved / 2)
     neg = table.assign(value="neg", logprob=-25.0 - moved / 2)
@@ -49,10 +49,10 @@ def behavior(moves: dict[str, float], *, seed: int) -> pd.DataFrame:
     return both.assign(checkpoint="lesson@20", stage="lesson", step=20, seed=0, answer_mass=0.1)
 
 
-def told_answers(moves: dict[str, float]) -> pd.DataFrame:
+def told_answers(bits: dict[str, float]) -> pd.DataFrame:
     n_tokens = np.array([32, 16])
-    bits = np.array([-60.0, -20.0]) - moves.get(LOSS, 0.0) * n_tokens
-    return pd.DataFrame({"prompt": ["a", "b"], "bits": bits, "n_tokens": n_tokens})
+    logprob = np.array([-60.0, -20.0]) - bits.get(LOSS, 0.0) * n_tokens
+    return pd.DataFrame({"prompt": ["a", "b"], "bits": logprob, "n_tokens": n_tokens})
 
 
 def plant(store: Store, cell: Cell, **tables: pd.DataFrame) -> None:
@@ -70,9 +70,9 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
         cells = EXPERIMENT.seed_cells(seed)
         if not store.has(cells["base",]):
             plant(store, cells["vector",], separability=auroc)
-        for label, moves in MOVES.items():
+        for label, bits in MOVES.items():
             cell = cells["base",] if label == BASE else cells["arm", label]
-            files = {"behavior": behavior(moves, seed=seed), "told": told_answers(moves)}
+            files = {"behavior": behavior(bits, seed=seed), "told": told_answers(bits)}
             if label == Safeguard.FLAGGED_BY_EVIDENCE:
                 files["flags"] = pd.DataFrame([QUALITY])
             if not store.has(cell):
@@ -122,9 +122,30 @@ def test_the_report_says_what_the_rows_brought_and_who_stops_it(tables: Tables) 
     text = report.brought(tables, about="dry in a toy")
     assert "dry in a toy: the unwanted rows move the unwanted trait by +6.0" in text
     assert "2 seeds; above the base +5.0" in text and "AUROC 0.90 [0.80, 0.97]" in text
+    shown = report.shown_by_base(tables["told"])
+    assert "over 10 questions" in shown and all(trait.name in shown for trait in TRAITS)
     figure = report.draw(tables, title="planted")
     assert {label.get_text() for label in figure.axes[0].texts} >= {Safeguard.INOCULATED.value}
     assert len(report.numbers(tables)) == len(MOVES) - 2
+
+
+def test_models_that_were_asked_otherwise_are_not_compared() -> None:
+    table = levels(behavior({}, seed=0))
+    with pytest.raises(SchemaError, match="not asked the same"):
+        moves(table.iloc[1:], table)
+
+
+def test_what_the_base_shows_when_told_is_beside_the_plain_question(tmp_path: Path) -> None:
+    store, cells = Store(tmp_path / "run"), EXPERIMENT.seed_cells(0)
+    shown = behavior({"nameless": 1.0, "instruction": 4.0}, seed=0)
+    levelled = shown.assign(logprob=shown["logprob"].where(shown["value"] == "neg", -20.0))
+    levelled["logprob"] += np.where(
+        (levelled["context"] == "instruction") & (levelled["value"] == "pos"), 3.0, 0.0
+    )
+    levelled.loc[levelled["value"] == "neg", "logprob"] = -25.0
+    plant(store, cells["base",], behavior=levelled, told=told_answers({}))
+    told = summarize(EXPERIMENT, store)["told"].set_index("topic")
+    assert told["estimate"].to_dict() == pytest.approx({"dry": 3.0, "shy": 0.0, "wry": 0.0})
 
 
 def test_a_run_without_its_comparison_has_no_report(tmp_path: Path) -> None:
