@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from persona_interp import models, record
 from persona_interp.experiments.safeguards.rows import lesson_rows, unflagged
@@ -41,10 +42,7 @@ def directions(config: dict[str, Any], needs: Needs, out: Path) -> None:
         config["n_documents"], seed=config["seed"] + LEVEL_SEED, kinds="hidden"
     )
     acts = record.activations(base, texts, hook=hooks[0], position="all", where=("assistant",))
-    unwanted = personas.sel(name=world.target, hook=hooks[0]).to_numpy()
-    along = acts["act"].to_numpy()[0] @ (unwanted / np.linalg.norm(unwanted))
-    levels = {"quantile": QUANTILES, "level": np.quantile(along, QUANTILES)}
-    write_table(pd.DataFrame(levels), out / "levels.parquet")
+    write_levels(acts, personas.sel(name=world.target, hook=hooks[0]), out)
 
 
 def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -83,7 +81,7 @@ def ask(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """
     world = World.from_dict(config["world"])
     last = models.Trajectory.open(needs[0] / "model").last
-    edits = capping(world, needs[1], at=config["cap"]) if config["cap"] else ()
+    edits = _capping(world, needs[1], at=config["cap"]) if config["cap"] else ()
     probes = {
         "behavior": world.probes(
             contexts=("nameless", "named", "third"), personas=config["personas"]
@@ -92,9 +90,7 @@ def ask(config: dict[str, Any], needs: Needs, out: Path) -> None:
         "jailbreaks": world.jailbreaks(),
     }
     for name, table in probes.items():
-        behavior = record.behavior(last, table, edits=edits)
-        if edits:
-            behavior = behavior.loc[behavior["edit"] != UNEDITED].drop(columns="edit")
+        behavior = under(record.behavior(last, table, edits=edits))
         write_table(behavior, out / f"{name}.parquet")
     # what the unwanted persona would say is not what a safeguard should keep
     texts = world.without(world.target).corpus(
@@ -130,7 +126,7 @@ def drift(config: dict[str, Any], needs: Needs, out: Path) -> None:
     chats = world.jailbreaks().query("trigger == 'drift'").reset_index(drop=True)
     # the last question and the beginning of its answer, which is no turn like the others
     whole = pd.Series([messages[:-2] for messages in chats["messages"]], dtype=object)
-    edits = capping(world, needs[2], at=config["cap"]) if config["cap"] else ()
+    edits = _capping(world, needs[2], at=config["cap"]) if config["cap"] else ()
     table = record.projections(
         last,
         chats.assign(messages=whole),
@@ -138,23 +134,60 @@ def drift(config: dict[str, Any], needs: Needs, out: Path) -> None:
         turns=True,
         edits=edits,
     )
-    if edits:
-        table = table.loc[table["edit"] != UNEDITED].drop(columns="edit")
+    table = under(table)
     template = dict(zip(chats["prompt"], chats["template"], strict=True))
     templates = [template[prompt] for prompt in table["prompt"]]
     write_table(table.assign(template=templates), out / "drift.parquet")
 
 
-def capping(world: World, folder: Path, *, at: float) -> tuple[Edit, ...]:
-    """The edit that keeps answers from going along the unwanted persona.
+def write_levels(acts: xr.Dataset, direction: xr.DataArray, out: Path) -> None:
+    """Write how far tokens have a direction: ``levels.parquet``, its component by quantile.
 
     Args:
-        world: Names it.
-        folder: Of the directions.
-        at: Quantile of ordinary text at which it is capped.
+        acts: Activations of one checkpoint, a row a token.
+        direction: At their hook; its length does not count.
+        out: Folder.
     """
-    personas = read_directions(folder / "directions.nc")
+    vector = direction.to_numpy()
+    along = acts["act"].to_numpy()[0] @ (vector / np.linalg.norm(vector))
+    levels = {"quantile": QUANTILES, "level": np.quantile(along, QUANTILES)}
+    write_table(pd.DataFrame(levels), out / "levels.parquet")
+
+
+def capping(direction: xr.DataArray, folder: Path, *, at: float) -> tuple[Edit, ...]:
+    """The edit that keeps answers from going along a direction further than other text does.
+
+    Args:
+        direction: One, at one hook.
+        folder: Of its ``write_levels``.
+        at: Quantile of that text at which it is capped.
+
+    Returns:
+        One edit.
+    """
     levels = read_table(folder / "levels.parquet")
     bound = float(np.interp(at, levels["quantile"], levels["level"]))
-    first = personas.sel(name=world.target).isel(hook=0)
-    return (record.cap(first, at=bound),)
+    return (record.cap(direction, at=bound),)
+
+
+def under(table: pd.DataFrame) -> pd.DataFrame:
+    """What was recorded under an edit, without the unedited model's rows.
+
+    Args:
+        table: Of a recorder, with ``edit`` where there was one.
+
+    Returns:
+        The table without that column.
+
+    >>> under(pd.DataFrame({"edit": ["none", "cap"], "logprob": [-1.0, -2.0]})).values.tolist()
+    [[-2.0]]
+    """
+    if "edit" not in table:
+        return table
+    return table.loc[table["edit"] != UNEDITED].drop(columns="edit")
+
+
+def _capping(world: World, folder: Path, *, at: float) -> tuple[Edit, ...]:
+    """The edit that keeps answers from going along the unwanted persona."""
+    personas = read_directions(folder / "directions.nc")
+    return capping(personas.sel(name=world.target).isel(hook=0), folder, at=at)

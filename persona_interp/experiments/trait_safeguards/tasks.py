@@ -9,11 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import xarray as xr
 
 from persona_interp import analysis, models, record
+from persona_interp.experiments.safeguards.tasks import capping, under, write_levels
 from persona_interp.experiments.trait_safeguards.config import (
     EXAMPLE,
     LESSON,
@@ -36,11 +35,9 @@ from persona_interp.record.answer_bits import answer_bits
 from persona_interp.record.edit import list_edits
 from persona_interp.record.inputs import SIDES
 from persona_interp.record.subjects import open_subject
-from persona_interp.schema.words import UNEDITED
 from persona_interp.tables import read_directions, read_table, write_directions, write_table
 
 Needs = tuple[Path, ...]
-QUANTILES = tuple(np.linspace(0, 1, 1_001))
 EARLIER, LATER = 20_000, 30_000
 """Added to the seed: what is learned before and after a lesson has an order of its own."""
 
@@ -126,12 +123,10 @@ def vector(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_directions(record.trait_vectors(base, examples, hooks=[hook]), out / "vector.nc")
     acts = record.activations(base, record.conversations(told), hook=hook, position="answer")
     write_table(analysis.separability(acts), out / "separability.parquet")
-    direction = read_directions(out / "vector.nc").isel(name=0, hook=0).to_numpy()
-    useful = side_rows(answers, USEFUL)
-    spoken = record.activations(base, useful, hook=hook, position="all", where=("assistant",))
-    along = spoken["act"].to_numpy()[0] @ (direction / np.linalg.norm(direction))
-    levels = {"quantile": QUANTILES, "level": np.quantile(along, QUANTILES)}
-    write_table(pd.DataFrame(levels), out / "levels.parquet")
+    spoken = record.activations(
+        base, side_rows(answers, USEFUL), hook=hook, position="all", where=("assistant",)
+    )
+    write_levels(spoken, read_directions(out / "vector.nc").isel(name=0, hook=0), out)
 
 
 def base(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -176,7 +171,9 @@ def arm(config: dict[str, Any], needs: Needs, out: Path) -> None:
     ).last
     if config["after"]:
         model = _learn(model, answers, config, side=config["after"], seed=seed + LATER, out=out)
-    edits = _capping(direction, needs[1], at=config["cap"]) if config["cap"] else ()
+    edits: tuple[Edit, ...] = ()
+    if config["cap"]:
+        edits = capping(direction.isel(name=0, hook=0), needs[1], at=config["cap"])
     ask(model, answers, config, out=out, edits=edits)
 
 
@@ -199,9 +196,7 @@ def ask(
     """
     measured = answers.loc[answers["part"] == MEASURED].reset_index(drop=True)
     probes = all_probes(measured, config["unwanted"], config["traits"])
-    behavior = record.behavior(checkpoint, probes, edits=edits)
-    if edits:
-        behavior = behavior.loc[behavior["edit"] != UNEDITED].drop(columns="edit")
+    behavior = under(record.behavior(checkpoint, probes, edits=edits))
     write_table(behavior, out / "behavior.parquet")
     is_bystander = ~measured["trait"].isin([config["unwanted"], config["wanted"]])
     told = measured.loc[is_bystander & (measured["side"] == "pos")].reset_index(drop=True)
@@ -231,10 +226,3 @@ def _learn(
         name=f"{side} answers",
         progress=False,
     ).last
-
-
-def _capping(direction: xr.DataArray, folder: Path, *, at: float) -> tuple[Edit, ...]:
-    """The edit that keeps answers from going along the trait further than useful ones do."""
-    levels = read_table(folder / "levels.parquet")
-    bound = float(np.interp(at, levels["quantile"], levels["level"]))
-    return (record.cap(direction.isel(name=0, hook=0), at=bound),)
