@@ -1,19 +1,45 @@
 """Which way would a lesson take a model? Its gradient at the base, and a little further on."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from persona_interp.errors import SchemaError, excerpt
 from persona_interp.models import Stage
 from persona_interp.models.device import Batch
 from persona_interp.record.lesson_gradients import ADAM, Weights, direction_of, lesson_gradient
-from persona_interp.record.lesson_rows import LessonRows
+from persona_interp.record.lesson_rows import LessonRows, check_plain, path_length
 from persona_interp.record.moved_model import MovedModel
 
 LOOK = 1 / 3
 """Where the gradient is taken once more, as a share of the strength by default."""
 HALF_WAY = 0.5
 """Strength by default, as a share of the stage's path."""
+
+
+def strengths_of(given: float | Iterable[float] | None, stage: Stage) -> tuple[list[float], float]:
+    """Strengths that were given, and that of a usual step.
+
+    Args:
+        given: How far every weight is moved at most, one or several; None for none.
+        stage: How the lesson would be taught.
+
+    Returns:
+        The strengths, and half of the stage's path: of one with adapters the largest that was
+        given, since how far adapters move says nothing of the weights below them.
+
+    Raises:
+        SchemaError: No positive number, or a stage with adapters and no strength.
+
+    >>> strengths_of(None, Stage(steps=4, lr=0.25)), strengths_of(2e-5, Stage(lora=8))
+    (([], 0.5), ([2e-05], 2e-05))
+    """
+    strengths = list_numbers(given, "strength", least=0.0)
+    if not stage.lora:
+        return strengths, HALF_WAY * path_length(stage)
+    if not strengths:
+        check_plain(stage, fix="give strength=, some 3e-5 for a model of 135M parameters")
+    return strengths, max(strengths)
 
 
 def follow_lesson(

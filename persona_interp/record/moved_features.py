@@ -22,14 +22,12 @@ from persona_interp.models.load import load_tokenizer
 from persona_interp.models.sites import canonical
 from persona_interp.readers import read, table_of
 from persona_interp.record.features import feature_read, features, name_features
-from persona_interp.record.lesson_direction import HALF_WAY, follow_lesson, list_numbers
+from persona_interp.record.lesson_direction import follow_lesson, strengths_of
 from persona_interp.record.lesson_gradients import SIGN
 from persona_interp.record.lesson_rows import (
     FORWARD,
     MOST_ROWS,
-    check_plain,
     lesson_rows,
-    path_length,
 )
 from persona_interp.record.pilot import small_training
 from persona_interp.record.pooling import LAST
@@ -101,10 +99,7 @@ def virtual_features(
     check_count(looks, "looks")
     check_count(n, "n")
     check_count(seed, "seed", least=0)
-    strengths = list_numbers(strength, "strength", least=0.0)
-    if stage.lora and not strengths:
-        check_plain(stage, fix="give strength=")
-    half_way = max(strengths) if stage.lora else HALF_WAY * path_length(stage)
+    strengths, half_way = strengths_of(strength, stage)
     strengths = strengths or [half_way]
     own = as_dictionary(dictionary)
     chosen = check_features(features, own)

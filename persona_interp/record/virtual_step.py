@@ -12,14 +12,12 @@ from persona_interp.models import LESSON, Checkpoint, Stage
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL, resolve_dtype
 from persona_interp.record.doses import TAUGHT, matching_strength, taught_odds
-from persona_interp.record.lesson_direction import HALF_WAY, follow_lesson, list_numbers
+from persona_interp.record.lesson_direction import follow_lesson, list_numbers, strengths_of
 from persona_interp.record.lesson_gradients import DIRECTIONS, SIGN
 from persona_interp.record.lesson_rows import (
     FORWARD,
     MOST_ROWS,
-    check_plain,
     lesson_rows,
-    path_length,
 )
 from persona_interp.record.moved_model import MovedModel, check_sound
 from persona_interp.record.questionnaire import Questionnaire
@@ -108,11 +106,7 @@ def virtual_step(
     check_count(n, "n")
     check_count(seed, "seed", least=0)
     doses = list_numbers(match, "match", least=-math.inf)
-    strengths = list_numbers(strength, "strength", least=0.0)
-    if stage.lora and not strengths:
-        check_plain(stage, fix="give strength=, some 3e-5 for a model of 135M parameters")
-    # how far adapters move says nothing of the weights below them
-    half_way = max(strengths) if stage.lora else HALF_WAY * path_length(stage)
+    strengths, half_way = strengths_of(strength, stage)
     if strength is None and not doses:
         strengths = [half_way]
     if doses and (taught is None or TAUGHT not in taught):
