@@ -72,6 +72,23 @@ def test_transfer_with_trait_files_is_that_between_traits(
     assert not (tmp_path / "run").exists()
 
 
+def test_safeguards_with_trait_files_are_against_one_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions, pairs = tuple(f"What {i}?" for i in range(12)), (Instruction("Be so.", "No."),) * 4
+    for name in ("dry", "shy", "wry"):
+        write_trait(TraitFile(name, pairs, questions), tmp_path / f"{name}.json")
+    asked = ["run", "safeguards", "--traits", tmp_path, "--out", tmp_path / "run"]
+    asked += ["--model", tmp_path / "nowhere"]
+    code, _, err = cli(capsys, *asked)
+    assert code == 2 and "is unknown" in err and "--trait all" in err
+    code, _, err = cli(capsys, *asked, "--trait", "wry", "--trait", "dry")
+    assert code == 2 and "a wanted one and a bystander are asked for" in err
+    code, out, err = cli(capsys, *asked, "--trait", "all")
+    assert code == 2 and "nowhere" in err and out.startswith("about ")
+    assert not (tmp_path / "run").exists()
+
+
 def test_verify_names_a_corrupt_file_and_exits_1(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
