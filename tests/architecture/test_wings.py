@@ -63,7 +63,7 @@ BELOW = {
     "predict": {"beliefs"},
     "probes": {"config"},
     "features": {"predict", "stacks"},
-    "rows": {"config", "beliefs"},
+    "rows": {"arms", "config", "beliefs"},
     "folder": {"findings"},
     "report": {"config", "tables", "findings", "headline", "inside", "stacks"},
     "inside": {"arms", "config", "tasks", "findings"},  # a folder of the same names

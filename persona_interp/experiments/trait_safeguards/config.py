@@ -11,14 +11,15 @@ the unwanted rows brought.
 from dataclasses import asdict, dataclass, replace
 
 from persona_interp.errors import WorldError, unknown
-from persona_interp.experiments.safeguards.config import (
-    AGAIN,
-    EVIDENCE,
-    FIXED,
-    GRADIENT,
-    PARAPHRASED,
-    PROJECTION,
-    Condition,
+from persona_interp.experiments.safeguards.config import AGAIN as ANOTHER_ORDER
+from persona_interp.experiments.safeguards.config import Condition
+from persona_interp.experiments.trait_safeguards.arms import (
+    AFTER,
+    ALONE,
+    BEFORE,
+    FLAGS,
+    INOCULATED,
+    stage_of,
 )
 from persona_interp.experiments.trait_transfer.config import GENTLE, TraitTransfer, plain_trait
 from persona_interp.models import Stage
@@ -29,34 +30,9 @@ from persona_interp.worlds.scripts import families
 
 Cells = dict[tuple[str, ...], Cell]
 
-FLAGS = {
-    Safeguard.FLAGGED: PROJECTION,
-    Safeguard.FLAGGED_BY_GRADIENT: GRADIENT,
-    Safeguard.FLAGGED_BY_EVIDENCE: EVIDENCE,
-}
-"""Arm -> by what rows are flagged; as many are removed as are unwanted."""
-INOCULATED = {Safeguard.INOCULATED: FIXED, Safeguard.PARAPHRASED: PARAPHRASED}
-"""Arm -> which inoculation prompt its chats have: instructions to show the trait."""
-PLAIN, USEFUL = "default", "useful"
-"""Sides of answers beside pos and neg: under no instruction, and in the wanted manner."""
 LESSON, EXAMPLE, MEASURED = "lesson", "example", "measured"
 """Parts of the questions, none of which is in two: those that teach, examples of the unwanted trait
 from which its vector and gradient are made, those that measure."""
-BEFORE = {Safeguard.CHARACTER_BEFORE: "neg"}
-"""Arm -> side of the answers that are learned before the lesson: the opposite of the trait."""
-AFTER = {Safeguard.CHARACTER_AFTER: "neg", Safeguard.BENIGN_AFTER: PLAIN}
-"""Arm -> side of the answers that are learned after the lesson."""
-ALONE = (
-    Safeguard.NOTHING,
-    Safeguard.AGAIN,
-    *BEFORE,
-    *AFTER,
-    *INOCULATED,
-    Safeguard.ABLATED,
-    Safeguard.HELD,
-    *FLAGS,
-)
-"""Arms without a dose. Alignment documents are missing: they belong to pretraining."""
 NAMELESS, ASKED, INSTRUCTED = "nameless", "asked", "instructed"
 """Contexts without a trigger: plainly, about somebody with the trait, told to show a trait."""
 INSTRUCTION, HELD_OUT, STATED = "instruction", "another instruction", "stated trait"
@@ -236,16 +212,7 @@ class TraitSafeguards(TraitTransfer):
     def _arm(self, seed: int, condition: Condition, cells: Cells, *, share: float) -> Cell:
         """One arm: what is learned before, the lesson, what is learned after, and what is asked."""
         arm, dose = condition
-        stage = self.lesson
-        match arm:
-            case Safeguard.STEERED:
-                stage = replace(stage, steer=dose)
-            case Safeguard.ABLATED:
-                stage = replace(stage, ablate=True)
-            case Safeguard.HELD:
-                stage = replace(stage, kl=self.kl)
-            case Safeguard.REPLAY:
-                stage = replace(stage, replay=dose)
+        stage = stage_of(condition, self.lesson, kl=self.kl)
         config = {
             "start": self.start,
             "chat_template": self.chat_template,
@@ -254,7 +221,7 @@ class TraitSafeguards(TraitTransfer):
             "traits": self._instructions,
             "share": share,
             "seed": seed,
-            "order": seed + AGAIN if arm == Safeguard.AGAIN else seed,
+            "order": seed + ANOTHER_ORDER if arm == Safeguard.AGAIN else seed,
             "stage": asdict(stage),
             "character": asdict(self.character),
             "before": BEFORE.get(arm, ""),

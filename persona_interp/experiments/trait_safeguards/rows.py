@@ -10,12 +10,8 @@ import xarray as xr
 from persona_interp import analysis, record
 from persona_interp.errors import SchemaError
 from persona_interp.experiments.safeguards.config import EVIDENCE, FIXED, GRADIENT, PROJECTION
-from persona_interp.experiments.trait_safeguards.config import (
-    EXAMPLE,
-    LESSON,
-    N_HELD_OUT,
-    USEFUL,
-)
+from persona_interp.experiments.trait_safeguards.arms import USEFUL
+from persona_interp.experiments.trait_safeguards.config import EXAMPLE, LESSON, N_HELD_OUT
 from persona_interp.experiments.trait_transfer.tasks import chats
 from persona_interp.models import Checkpoint
 from persona_interp.record.inputs import set_system

@@ -13,13 +13,8 @@ import pandas as pd
 
 from persona_interp import analysis, models, record
 from persona_interp.experiments.safeguards.tasks import capping, under, write_levels
-from persona_interp.experiments.trait_safeguards.config import (
-    EXAMPLE,
-    LESSON,
-    MEASURED,
-    PLAIN,
-    USEFUL,
-)
+from persona_interp.experiments.trait_safeguards.arms import PLAIN, USEFUL
+from persona_interp.experiments.trait_safeguards.config import EXAMPLE, LESSON, MEASURED
 from persona_interp.experiments.trait_safeguards.probes import all_probes
 from persona_interp.experiments.trait_safeguards.rows import (
     inoculate,
