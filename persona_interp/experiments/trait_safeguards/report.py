@@ -106,18 +106,27 @@ def brought(tables: Tables, *, about: str) -> str:
     Returns:
         Sentences with intervals over seeds; of one seed it says so.
     """
-    (nothing,) = rows(only(tables["safeguards"], label=Safeguard.NOTHING))
+    moved = {
+        row.label: f"{row.unwanted:+.2f}{_over(row.unwanted_lo, row.unwanted_hi, row.n_seeds)}"
+        for row in rows(tables["safeguards"])
+    }
+    own = {
+        row.label: f"{row.estimate:+.2f}{_over(row.lo, row.hi, row.n_seeds)}"
+        for row in rows(tables["rise"])
+    }
+    n = int(only(tables["safeguards"], label=Safeguard.NOTHING)["n_seeds"].item())
     (auroc,) = rows(tables["separability"])
-    own = {row.label: f"{row.estimate:+.2f}{_over(row)}" for row in rows(tables["rise"])}
-    brought = f"{nothing.unwanted:+.2f}"
-    if nothing.n_seeds > 1:
-        brought += f" [{nothing.unwanted_lo:.2f}, {nothing.unwanted_hi:.2f}]"
-    seeds = "one seed" if nothing.n_seeds == 1 else f"{nothing.n_seeds} seeds"
     above, without = own[Safeguard.NOTHING], own[CLEAN]
+    text = (
+        f"{about}: the unwanted rows move the unwanted trait by {moved[Safeguard.NOTHING]} bits an "
+        f"answer ({'one seed' if n == 1 else f'{n} seeds'}; above the base {above}, and {without} "
+        "after the same lesson without them)."
+    )
+    if Safeguard.AGAIN in moved:
+        text += f" In another order they move it by {moved[Safeguard.AGAIN]}: what chance does."
     return (
-        f"{about}: the unwanted rows move the unwanted trait by {brought} bits an answer ({seeds}; "
-        f"above the base {above}, and {without} after the same lesson without them). The base "
-        f"tells the trait apart with AUROC {auroc.auroc:.2f} [{auroc.lo:.2f}, {auroc.hi:.2f}]."
+        f"{text} The base tells the trait apart with AUROC {auroc.auroc:.2f} [{auroc.lo:.2f}, "
+        f"{auroc.hi:.2f}]."
     )
 
 
@@ -138,9 +147,9 @@ def shown_by_base(table: pd.DataFrame) -> str:
     )
 
 
-def _over(row: Any) -> str:
+def _over(lo: float, hi: float, n: float) -> str:
     """The interval over seeds; nothing of one seed."""
-    return "" if row.n_seeds == 1 else f" [{row.lo:.2f}, {row.hi:.2f}]"
+    return "" if n == 1 else f" [{lo:.2f}, {hi:.2f}]"
 
 
 def numbers(tables: Tables) -> pd.DataFrame:
