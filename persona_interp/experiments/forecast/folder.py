@@ -32,7 +32,9 @@ READING = (
     "the lesson's step; in bits. lo and hi are the ends of its 95 % interval, a new base as the "
     "unit of chance; every trait stays below its own bound, all of them together, in 95 % of "
     "lessons. Both were set on other tiny models and their lessons, and promise nothing for "
-    "models of another kind."
+    "models of another kind: of four lessons of one chat model of 135M parameters, whose shifts "
+    "were forecast at R2 .74 (with a pilot .83), they held .45 (.49) of the shifts, and the bound "
+    "one lesson (two)."
 )
 TRAIT_READING = (
     "A shift is of the log odds of an answer that shows a trait against one that shows its "

@@ -14,7 +14,7 @@ from persona_interp import analysis, record
 from persona_interp.analysis.beliefs import NAMELESS
 from persona_interp.errors import SchemaError
 from persona_interp.experiments.forecast.beliefs import SPLIT, last_rows
-from persona_interp.models import Checkpoint, Stage
+from persona_interp.models import Checkpoint, Stage, load
 from persona_interp.record.doses import TAUGHT
 from persona_interp.record.lesson_direction import HALF_WAY
 from persona_interp.record.lesson_gradients import ADAM, PLAIN, SIGN
@@ -36,6 +36,8 @@ UNTRAINED = (Predictor.PROMPT, *(word for both in STEPS.values() for word in bot
 """Predictors that compute with the model and train nothing."""
 FARTHEST = 1.5
 """Path of a stage from which one is warned, times that of the lessons that stacks know."""
+LARGEST = 10_000_000
+"""Weights of a base from which one is warned; the stacks know bases of less than a million."""
 ROWS = 16
 """Rows whose gradient is taken, by lot where a lesson has more distinct ones."""
 
@@ -147,6 +149,23 @@ def check_stage(stage: Stage) -> None:
             f"the weights may move {share:.1f} times as far as in the lessons that the stacks were "
             "fitted on; at three times as far 95 % intervals held in 39 % of shifts of traits "
             "without a pilot (R2 .14), in 79 % with pilot=1 (R2 .92).",
+            stacklevel=3,
+        )
+
+
+def check_base(checkpoint: Checkpoint) -> None:
+    """Warn of a base that is far larger than those that the stacks were fitted on.
+
+    Args:
+        checkpoint: The base.
+    """
+    n_weights = load(checkpoint).model.num_parameters()
+    if n_weights > LARGEST:
+        warnings.warn(
+            f"the stacks were fitted on tiny bases, and this one has {n_weights:,} weights: on a "
+            "chat model of 135M, 95 % intervals held in 45 % of shifts (with a pilot 49 %) and the "
+            "bound in one lesson of four (two), while estimates explained .74 of them (.83). Read "
+            "the estimates, not their intervals.",
             stacklevel=3,
         )
 

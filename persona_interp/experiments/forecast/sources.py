@@ -13,7 +13,7 @@ from persona_interp.dictionaries.inputs import AnyDictionary
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.experiments.forecast.beliefs import know, predict_known
 from persona_interp.experiments.forecast.features import forecast_features
-from persona_interp.experiments.forecast.predict import check_stage, predict
+from persona_interp.experiments.forecast.predict import check_base, check_stage, predict
 from persona_interp.experiments.forecast.stacks import NO_NAMES, NO_PILOT, WITH_PILOT, open_stack
 from persona_interp.experiments.forecast.trait_sources import EITHER, check_alone, forecast_traits
 from persona_interp.models import LESSON, Checkpoint, Stage
@@ -129,7 +129,8 @@ def forecast(
     labels = [str(world.trait(label)) for label in as_tuple(taught) or _stated(chats)]
     stack = open_stack(WITH_PILOT[pilot] if pilot else NO_PILOT if names else NO_NAMES)
     checkpoint = models.resolve(base, words=world.words(), seed=seed)
-    behavior, stated = _beliefs(checkpoint, world, names=names or bool(pilot), **reading)
+    check_base(checkpoint)
+    behavior, stated = ask_beliefs(checkpoint, world, names=names or bool(pilot), **reading)
     predictors = predict(
         checkpoint,
         behavior,
@@ -174,10 +175,21 @@ def _stated(chats: pd.DataFrame) -> list[str]:
     return labels
 
 
-def _beliefs(
+def ask_beliefs(
     checkpoint: Checkpoint, world: World, *, names: bool, **reading: Any
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What a base says as nobody, by name where that is wanted, and once each trait was stated."""
+    """What a base says, asked now or in an earlier call.
+
+    Args:
+        checkpoint: The base.
+        world: Whose questions are asked.
+        names: Whether it is asked by name too.
+        reading: As of ``record.behavior``.
+
+    Returns:
+        What it says as nobody, and by name where that is wanted; and as nobody once each trait was
+        stated.
+    """
     contexts = (NAMELESS, NAMED) if names else (NAMELESS,)
     every = [(str(trait),) for trait in world.traits]
     said = _ask_once(checkpoint, world, contexts, [()], **reading)

@@ -9,6 +9,7 @@ import pytest
 
 import persona_interp as pi
 from persona_interp.errors import SchemaError
+from persona_interp.experiments.forecast import predict
 from persona_interp.models import Checkpoint, Stage
 from persona_interp.models.load import hash_weights
 from persona_interp.worlds import World
@@ -90,6 +91,15 @@ def test_a_stage_of_another_kind_is_not_forecast(base: Checkpoint, world: World)
             pi.forecast(base, chats, world=world, stage=stage)
     with pytest.warns(UserWarning, match=r"3\.0 times as far"):
         pi.forecast(base, chats, world=world, stage=Stage(lr=9e-4), names=False)
+
+
+def test_a_base_far_larger_than_the_fitted_ones_is_warned_of(
+    base: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict.check_base(base)  # a tiny one is not: warnings are errors
+    monkeypatch.setattr(predict, "LARGEST", 1_000)
+    with pytest.warns(UserWarning, match="Read the estimates, not their intervals"):
+        predict.check_base(base)
 
 
 @pytest.mark.slow
