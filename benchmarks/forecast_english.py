@@ -63,7 +63,7 @@ def repeat(
     # one run: both were asked of the same base
     behavior = behavior.assign(seed=seed)
     table = analysis.shift(behavior, before=base.label, after=trained.label, split="test")
-    return table[[*CELLS, "estimate"]]
+    return table.loc[:, [*CELLS, "estimate"]]
 
 
 def known_alone(

@@ -140,7 +140,7 @@ def shown_by_base(table: pd.DataFrame) -> str:
         A sentence; intervals over questions.
     """
     parts = [f"{row.topic} {row.estimate:+.2f} [{row.lo:.2f}, {row.hi:.2f}]" for row in rows(table)]
-    n = int(table["n"].min())
+    n = min(table["n"].tolist())
     return (
         f"Told to show it, the base says a trait by so many bits an answer more than plainly asked "
         f"(over {n} questions): {', '.join(parts)}."

@@ -122,7 +122,7 @@ def unflagged(
     Returns:
         The rows that are left, and a flag_quality table.
     """
-    by, share = config["flags"], float(rows["unwanted"].mean())
+    by, share = config["flags"], float(np.mean(rows["unwanted"].to_numpy()))
     scores = row_scores(start, rows, answers, config, vector)
     flags = analysis.flags(scores, value=SCORES[by], share=share)
     planted = rows.loc[rows["unwanted"], "doc"].tolist()

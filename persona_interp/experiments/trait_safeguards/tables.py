@@ -164,7 +164,7 @@ def moves(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     Raises:
         SchemaError: They were not asked the same.
     """
-    both = _beside(before[["prompt", "odds"]], after)
+    both = _beside(before.loc[:, ["prompt", "odds"]], after)
     columns = {"odds": "after", "odds_before": "before", "template": "question"}
     both = both.rename(columns=columns)
     half = (both["split"] == "test").astype(int)

@@ -86,7 +86,7 @@ def all_prompts(
         trait_prompts(pressed, side=side, split="test", instructions="all") for side in SIDES
     ]
     left = pd.concat(examples, ignore_index=True).assign(part=EXAMPLE)
-    parts.append(left.loc[~left["question"].isin(taken)])
+    parts.append(left.loc[~left["question"].isin(list(taken))])
     taken |= set(left["question"])
     for trait in traits:
         # these instructions, and everybody's questions
@@ -96,7 +96,7 @@ def all_prompts(
         useful = trait_prompts(own, side="pos", split="train").assign(side=USEFUL)
         sides.append(useful.assign(prompt=f"{USEFUL}/" + useful["prompt"]))
         lesson = pd.concat(sides, ignore_index=True).assign(part=LESSON)
-        parts.append(lesson.loc[~lesson["question"].isin(taken)])
+        parts.append(lesson.loc[~lesson["question"].isin(list(taken))])
         taken |= set(lesson["question"])
     return pd.concat(parts, ignore_index=True)
 
