@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from persona_interp import analysis
 from persona_interp.errors import StoreError
 from persona_interp.experiments.safeguards import report as safeguards
 from persona_interp.report import page
@@ -90,6 +91,9 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     for row in rows(tables["safeguards"]):
         text = safeguards.known(row, about="asked of somebody with it", own="plainly asked")
         parts.append(page.paragraph(text, source=source))
+    if has(tables, "flags"):
+        parts.append(page.heading("Which rows are unwanted"))
+        parts.append(page.paragraph(flagged(tables["flags"]), source="tables/flags.csv"))
     for name, caption in TABLES.items():
         if has(tables, name):
             parts.append(page.table(tables[name], caption=caption, source=f"tables/{name}.csv"))
@@ -144,6 +148,28 @@ def shown_by_base(table: pd.DataFrame) -> str:
     return (
         f"Told to show it, the base says a trait by so many bits an answer more than plainly asked "
         f"(over {n} questions): {', '.join(parts)}."
+    )
+
+
+def flagged(table: pd.DataFrame) -> str:
+    """How well the unwanted rows are flagged, in words.
+
+    Args:
+        table: Table ``flags``.
+
+    Returns:
+        A sentence; of one seed without intervals.
+    """
+    means = analysis.across_seeds(table, value="auroc", by="method")
+    parts = [
+        f"by {row.method} {row.estimate:.2f}{_over(row.lo, row.hi, row.n_seeds)}"
+        for row in rows(means)
+    ]
+    n = min(table["n"].tolist())
+    return (
+        f"Of {n} rows the unwanted ones are told from the useful ones with AUROC "
+        f"{', '.join(parts)} (chance .5; seeds choose which rows are unwanted, all of one draw of "
+        "answers)."
     )
 
 

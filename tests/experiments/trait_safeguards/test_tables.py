@@ -31,7 +31,7 @@ MOVES: dict[str, dict[str, float]] = {
     Safeguard.FLAGGED_BY_EVIDENCE: {"nameless": -1.0, WANTED: 3.96, "asked": -2.0},
 }
 """Model -> bits by which it moves the unwanted trait in a context, the wanted one, the loss."""
-QUALITY = {"auroc": 1.0, "precision": 1.0, "recall": 1.0}
+QUALITY = {"method": "evidence", "n": 10, "auroc": 1.0, "precision": 1.0, "recall": 1.0}
 
 
 def behavior(bits: dict[str, float], *, seed: int) -> pd.DataFrame:
@@ -124,6 +124,8 @@ def test_the_report_says_what_the_rows_brought_and_who_stops_it(tables: Tables) 
     assert "2 seeds; above the base +5.0" in text and "AUROC 0.90 [0.80, 0.97]" in text
     shown = report.shown_by_base(tables["told"])
     assert "over 10 questions" in shown and all(trait.name in shown for trait in TRAITS)
+    flags = report.flagged(tables["flags"])
+    assert flags.startswith("Of 10 rows") and "by evidence 1.00 [1.00, 1.00]" in flags
     figure = report.draw(tables, title="planted")
     assert {label.get_text() for label in figure.axes[0].texts} >= {Safeguard.INOCULATED.value}
     assert len(report.numbers(tables)) == len(MOVES) - 2
