@@ -59,7 +59,8 @@ PRESETS = ("quick", "paper")
 @pytest.fixture
 def given() -> dict[str, dict[str, Any]]:
     """What an experiment cannot do without."""
-    questions, pairs = ("What?", "Why?"), (Instruction("Be so.", "Be not."),) * 4
+    questions = tuple(f"What {i}?" for i in range(30))
+    pairs = (Instruction("Be so.", "Be not."),) * 4
     names = {name for wing in SEEDS for size in PRESETS for name in preset(size, wing).names}
     traits = tuple(TraitFile(name, pairs, questions) for name in sorted(names))
     return {wing: {"traits": traits} for wing in SEEDS}

@@ -144,7 +144,10 @@ def test_the_report_is_written(
     for one in sets:
         labels = [column["label"] for column in one["columns"]]
         assert {"shift", "lo", "hi", "q", "control shift", "AUROC", "verdict"} <= set(labels)
-        assert one["examples"]["features"].keys() == one["words"].keys() != set()
+        # of this toy's few features another machine's rounding may move others than those that are
+        # read token by token
+        read = set(tables["tokens"]["feature"]) & set(shift["feature"])
+        assert one["examples"]["features"].keys() == one["words"].keys() == set(map(str, read))
         assert (
             len(one["columns"][0]["values"])
             == shift["n_tested"].iloc[0] + shift["n_silent"].iloc[0]
