@@ -71,9 +71,9 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     source = "tables/safeguards.csv"
     about = f"{provenance['start']}, {provenance['unwanted']} among {provenance['wanted']} answers"
     parts: list[Block] = [
-        page.paragraph(brought(tables, about=about), source="tables/rise.csv", lead=True),
+        page.paragraph(effect_of_rows(tables, about=about), source="tables/rise.csv", lead=True),
         page.paragraph(safeguards.answer(tables), source=source, lead=True),
-        page.paragraph(shown_by_base(tables["told"]), source="tables/told.csv"),
+        page.paragraph(base_sentence(tables["told"]), source="tables/told.csv"),
         page.paragraph(READING),
     ]
     figure = page.saved_figure(
@@ -93,14 +93,14 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         parts.append(page.paragraph(text, source=source))
     if has(tables, "flags"):
         parts.append(page.heading("Which rows are unwanted"))
-        parts.append(page.paragraph(flagged(tables["flags"]), source="tables/flags.csv"))
+        parts.append(page.paragraph(flag_sentence(tables["flags"]), source="tables/flags.csv"))
     for name, caption in TABLES.items():
         if has(tables, name):
             parts.append(page.table(tables[name], caption=caption, source=f"tables/{name}.csv"))
     return parts
 
 
-def brought(tables: Tables, *, about: str) -> str:
+def effect_of_rows(tables: Tables, *, about: str) -> str:
     """What the unwanted rows brought, in words.
 
     Args:
@@ -134,7 +134,7 @@ def brought(tables: Tables, *, about: str) -> str:
     )
 
 
-def shown_by_base(table: pd.DataFrame) -> str:
+def base_sentence(table: pd.DataFrame) -> str:
     """Which traits the base shows when it is told to, in words.
 
     Args:
@@ -151,7 +151,7 @@ def shown_by_base(table: pd.DataFrame) -> str:
     )
 
 
-def flagged(table: pd.DataFrame) -> str:
+def flag_sentence(table: pd.DataFrame) -> str:
     """How well the unwanted rows are flagged, in words.
 
     Args:

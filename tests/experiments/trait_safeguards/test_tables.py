@@ -119,12 +119,12 @@ def test_what_a_bystander_says_is_its_own(tables: Tables) -> None:
 
 
 def test_the_report_says_what_the_rows_brought_and_who_stops_it(tables: Tables) -> None:
-    text = report.brought(tables, about="dry in a toy")
+    text = report.effect_of_rows(tables, about="dry in a toy")
     assert "dry in a toy: the unwanted rows move the unwanted trait by +6.0" in text
     assert "2 seeds; above the base +5.0" in text and "AUROC 0.90 [0.80, 0.97]" in text
-    shown = report.shown_by_base(tables["told"])
+    shown = report.base_sentence(tables["told"])
     assert "over 10 questions" in shown and all(trait.name in shown for trait in TRAITS)
-    flags = report.flagged(tables["flags"])
+    flags = report.flag_sentence(tables["flags"])
     assert flags.startswith("Of 10 rows") and "by evidence 1.00 [1.00, 1.00]" in flags
     figure = report.draw(tables, title="planted")
     assert {label.get_text() for label in figure.axes[0].texts} >= {Safeguard.INOCULATED.value}
